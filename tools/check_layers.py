@@ -30,6 +30,7 @@ FOLDERS = {
     "trace": "telemetry base",
     "judge": "telemetry base",
     "judge/stats": "base",
+    "judge/trial": "telemetry base",
     "explain": "trace telemetry base",
     "store": "telemetry base",
     "store/disk": "base",
@@ -56,7 +57,7 @@ FOLDERS = {
 }
 
 # Insides: folders that only these rooms may include.
-INSIDES = {"judge/stats": ("judge", "lab")}
+INSIDES = {"judge/stats": ("judge", "lab"), "judge/trial": ("judge", "lab")}
 
 # A heavy or dangerous library, what to call it, and the only files that may include it (path prefixes under src/).
 FENCES = [

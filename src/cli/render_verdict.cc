@@ -250,6 +250,8 @@ std::string verdict_text(const json::value& verdict, const Style& style) {
   out += fmt::format("  {} canary and {} stable requests; the canary is {} old.\n",
                      grouped(number_of(requests, "canary")), grouped(number_of(requests, "stable")),
                      short_duration(age_s * 1000));
+  if (const auto guarantee = harmless(text_of(verdict, "guarantee")); !guarantee.empty())
+    out += fmt::format("  {}\n", guarantee);
   return out;
 }
 

@@ -105,6 +105,10 @@ struct SequentialOptions {
   // A difference that the variation between stable's processes would explain is left to a person
   // (Decision::inconclusive), and never rolled back.
   bool ask_about_processes = true;
+  // When the canary begins, stable's processes are tried as canaries on its newest past, and phi is
+  // raised where that shows more false evidence than it explains (trial/stable_trial.h). Never
+  // lowered. Takes up to a second of CPU time, once.
+  bool try_stable = false;
   // An error rate's margin is at least this while a canary instance warms up.
   double warm_up_margin = 0.05;
   // Routes with twice the share of the error budget that another of the same traffic has; judged

@@ -2,6 +2,8 @@
 #include "judge/sequential.h"
 
 #include <algorithm>
+#include <cmath>
+#include <span>
 #include <utility>
 
 namespace coalmine::judge {
@@ -111,12 +113,38 @@ void SequentialJudge::learn(const CountCell& cell) {
   metrics_.learn(cell);
   past_.learn(cell);
   dispersion_.add(cell);
+  if (options_.try_stable) trial_past_.keep(cell);
+}
+
+// The judge itself, on stable's processes. What the second half of the past adds to phi is not
+// counted twice: the factor is on what the first half shows.
+void SequentialJudge::try_stable() {
+  const auto cells = trial_past_.take();
+  if (!cells) return;
+  auto options = options_;
+  options.try_stable = false;
+  const double from_nats = -std::log(trial_chance(options.alpha_rollback));
+  trial_ = run_trial(*cells, options.alpha_rollback, [&](std::span<const CountCell> release) {
+    SequentialJudge tried(options);
+    tried.lasting_ = &dispersion_;
+    std::vector<TrialReading> out;
+    for (const auto& cell : release) {
+      tried.add(cell);
+      if (!cell.baseline) out.push_back(tried.trial_reading(from_nats));
+    }
+    return out;
+  });
+  if (!(trial_->widen > 1)) return;
+  StableDispersion before;
+  for (const auto& cell : std::span(cells->cells).first(cells->first)) before.add(cell);
+  dispersion_.keep_above(before, trial_->widen);
 }
 
 // Fixes everything that is chosen from the past. False: there is no past to choose from.
 bool SequentialJudge::begin() {
   if (!past_.known()) return false;
   begun_ = true;
+  if (options_.try_stable) try_stable();
   plan_.fix_margin(past_, dispersion_);
   budget_.fix(past_);
   auto service = plan_.service(past_, budget_);

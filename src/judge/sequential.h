@@ -6,10 +6,10 @@
 // weights are fixed from that past; every later cell is multiplied into the evidence and forgotten.
 // Nothing is chosen after seeing the cell it is applied to. One thread.
 //
-// Parts: sequential_past.h (stable before the canary, dispersion), error_budget.h (who may spend
-// how much of alpha), scope_lines.h (margins, boundaries, the lines of the service or a route),
-// judged_routes.h, judged_metrics.h, canary_pace.h (forecasts). This class feeds them and reads
-// verdicts off them.
+// Parts: sequential_past.h (stable before the canary, dispersion), trial/stable_trial.h (stable as
+// its own canary), error_budget.h (who may spend how much of alpha), scope_lines.h (margins,
+// boundaries, the lines of the service or a route), judged_routes.h, judged_metrics.h,
+// canary_pace.h (forecasts). This class feeds them and reads verdicts off them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -28,6 +28,7 @@
 #include "judge/restart_watch.h"
 #include "judge/scope_lines.h"
 #include "judge/sequential_past.h"
+#include "judge/trial/stable_trial.h"
 
 namespace coalmine::judge {
 
@@ -72,6 +73,7 @@ class SequentialJudge final : public Judge {
   // Cells in (sequential.cc).
   bool begin();
   void learn(const CountCell& cell);
+  void try_stable();
   void add_sampled(const CountCell& cell);
   bool is_critical(const std::string& route) const { return critical_.contains(route); }
 
@@ -128,6 +130,10 @@ class SequentialJudge final : public Judge {
   enum class Explained { no, yes };
   Proof proof(const std::vector<SignalVerdict>& lines, Explained explained) const;
   bool processes_explain_line(const SignalVerdict& v) const;
+  // Of a judge of a trial: what its evidence says so far. Lines are read only when it is from_nats
+  // or more, and less counts as none.
+  TrialReading trial_reading(double from_nats) const;
+  double log_service_harm() const; // ln of the weighted evidence of the service's lines, at most
   void roll_back(Judgement& out, std::size_t culprit, const GateNeeds& needs) const;
   void ask_a_person(Judgement& out, std::size_t culprit, const GateNeeds& needs) const;
   bool holds_promotion(std::size_t signal) const;
@@ -140,9 +146,14 @@ class SequentialJudge final : public Judge {
   // Stable: learnt from every cell.
   StablePast past_;
   StableDispersion dispersion_;
+  TrialPast trial_past_;
+  // Whose processes show how much processes differ for good. In a trial, those of the judge that
+  // makes it: they include the one that plays the canary.
+  const StableDispersion* lasting_ = &dispersion_;
 
   // Fixed when the canary begins.
   bool begun_ = false;
+  std::optional<StableTrial> trial_;
   ErrorBudget budget_;
   LinePlan plan_;
 

@@ -28,12 +28,11 @@ bool SequentialJudge::processes_explain_line(const SignalVerdict& v) const {
   if (!options_.ask_about_processes) return false;
   const auto& m = v.measured;
   if (v.subject.kind == SignalKind::error_rate && m.canary && m.stable && *m.stable > 0)
-    return processes_explain(*m.canary / *m.stable - 1, dispersion_.lasting_errors(v.subject.route),
+    return processes_explain(*m.canary / *m.stable - 1, lasting_->lasting_errors(v.subject.route),
                              processes_);
   if (m.tail && m.tail->stable > 0)
     return processes_explain(m.tail->canary / m.tail->stable - 1,
-                             dispersion_.tails().lasting_variation(m.tail->boundary_ms),
-                             processes_);
+                             lasting_->tails().lasting_variation(m.tail->boundary_ms), processes_);
   return false;
 }
 
@@ -102,6 +101,34 @@ void SequentialJudge::ask_a_person(Judgement& out, std::size_t culprit,
   out.decision = Decision::inconclusive;
   out.reason = reason_sentence(out, &lines[culprit], needs);
   out.signals = std::move(lines);
+}
+
+// Of the lines that judge a service in a trial. Evidence that latency signals share counts several
+// times here, which is more than what decides.
+double SequentialJudge::log_service_harm() const {
+  std::vector<double> terms;
+  const auto put = [&](double weight, double log_e) {
+    if (weight > 0) terms.push_back(std::log(weight) + log_e);
+  };
+  if (service_.rate) {
+    put(service_.rate_weight, service_.log_rate_harm());
+    put(service_.rate_weight, service_.log_warm_up_harm());
+  }
+  for (std::size_t mark = 0; mark < service_.limits.size(); ++mark)
+    put(service_.tail_weight, service_.log_tail_harm(mark));
+  return log_sum_exp(terms);
+}
+
+TrialReading SequentialJudge::trial_reading(double from_nats) const {
+  TrialReading out;
+  if (!begun_ || log_service_harm() < from_nats) return out;
+  const auto lines = verdicts({});
+  const auto proven = proof(lines, Explained::no);
+  if (proven.sum > 0) out.log_evidence = std::log(proven.sum / options_.alpha_rollback);
+  out.rolled_back = proven.culprit && proven.sum >= 1;
+  const auto explained = proof(lines, Explained::yes);
+  out.asked = !out.rolled_back && explained.culprit && proven.sum + explained.sum >= 1;
+  return out;
 }
 
 void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {

@@ -103,8 +103,13 @@ double StableDispersion::lasting_errors(const std::string& route) const {
 
 double StableDispersion::errors(const std::string& route) const {
   const auto it = routes_.find(route);
-  return it != routes_.end() && it->second.degrees() > 0 ? std::max(it->second.phi(), errors_.phi())
-                                                         : errors_.phi();
+  return it != routes_.end() && it->second.degrees() > 0 ? std::max(it->second.phi(), errors())
+                                                         : errors();
+}
+
+void StableDispersion::keep_above(const StableDispersion& there, double factor) {
+  least_errors_ = factor * there.errors();
+  tails_.keep_above(there.tails_, factor);
 }
 
 std::uint32_t StableDispersion::slot_of(const std::string& instance) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -63,13 +64,15 @@ class StablePast {
 class StableDispersion {
  public:
   void add(const CountCell& cell);
-  double errors() const { return errors_.phi(); }
+  double errors() const { return std::max(errors_.phi(), least_errors_); }
   // Of a route: its own, where stable's processes show it, else that of the service.
   double errors(const std::string& route) const;
   double client_errors() const { return client_errors_.phi(); }
   // How much stable's processes differ for good; see BlockDispersion. "": the service.
   double lasting_errors(const std::string& route) const;
   const TailDispersion& tails() const { return tails_; }
+  // From now on phi of errors and of tails is at least factor times what it was there.
+  void keep_above(const StableDispersion& there, double factor);
 
  private:
   using Members = std::vector<BlockDispersion::Member>;
@@ -85,6 +88,7 @@ class StableDispersion {
   void forget_members();
   std::map<std::string, std::uint32_t> slots_; // of stable's processes
   std::uint64_t cell_ = 0;
+  double least_errors_ = 1;
 };
 
 // The processes of both tracks that served requests in a cell; 0: not known.

@@ -539,8 +539,9 @@ std::string SequentialJudge::guarantee() const {
   }
   return fmt::format(
       "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole "
-      "rollout, however often it is looked at. Assumed: {}.",
-      options_.alpha_rollback * 100, assumed);
+      "rollout, however often it is looked at. Assumed: {}.{}{}",
+      options_.alpha_rollback * 100, assumed, trial_ ? " " : "",
+      trial_ ? trial_sentence(*trial_) : "");
 }
 
 Judgement SequentialJudge::judge(const Evidence& evidence) {
@@ -565,6 +566,7 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   Judgement out;
   out.analysis_duration_minutes = evidence.step_minutes;
   if (begun_) out.dispersion = dispersion_.errors();
+  out.trial = trial_;
   out.guarantee = guarantee();
   out.signals = *lines_;
   if (!evidence.source_error.empty()) lines_.reset();

@@ -10,6 +10,7 @@
 
 #include "base/shared_vector.h"
 #include "judge/signal.h"
+#include "judge/trial/stable_trial.h"
 
 namespace coalmine::judge {
 
@@ -139,6 +140,7 @@ struct Judgement {
   // From judges that weigh evidence.
   std::optional<double> minutes_left; // earliest verdict in about
   std::optional<double> dispersion;   // phi in use; 1: errors are independent
+  std::optional<StableTrial> trial;   // of stable as its own canary, where one was made
   std::string guarantee;              // one sentence: what is promised, and under which assumptions
 };
 

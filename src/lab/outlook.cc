@@ -55,7 +55,7 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
     lab::CanaryChange change;
     change.error_rate_added = added;
     for_each_run(runs, [&](std::size_t i) {
-      const auto judge = rollout::make_judge(own);
+      const auto judge = rollout::make_judge(own, rollout::TryStable::no);
       lab::SimulatedTraffic traffic(model, change, i + 1);
       releases[i] = lab::simulate_release(*judge, traffic, steps, longest);
     });

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "cohort/durations.h"
-#include "rollout/evidence/spec_judge.h"
 
 namespace coalmine::lab {
 namespace {
@@ -36,7 +35,10 @@ void add_metric(MetricTrack& to, const MetricTrack& from) {
 // One rollout being gone through. Lives for one replay.
 class Player {
  public:
-  explicit Player(const rollout::RolloutSpec& spec) : spec_(spec) { enter(0); }
+  Player(const rollout::RolloutSpec& spec, rollout::TryStable try_stable)
+      : spec_(spec), try_stable_(try_stable) {
+    enter(0);
+  }
 
   // True when the rollout has ended.
   bool play(const CountCell& cell) {
@@ -89,7 +91,7 @@ class Player {
       auto spec = spec_;
       spec.min_analysis_minutes = static_cast<double>(own.analyze_ms) / kMsPerMinute;
       spec.min_requests = own.min_requests;
-      judge_ = rollout::make_judge(spec);
+      judge_ = rollout::make_judge(spec, try_stable_);
     }
     evidence_ = {};
     routes_.clear();
@@ -128,6 +130,7 @@ class Player {
   }
 
   const rollout::RolloutSpec& spec_;
+  const rollout::TryStable try_stable_;
   std::unique_ptr<judge::Judge> judge_;
   judge::Evidence evidence_;
   std::map<std::string, RouteCounts> routes_;
@@ -149,9 +152,10 @@ std::string_view to_string(ReplayEnd end) {
   return "no data";
 }
 
-ReplayOutcome replay_cells(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells) {
+ReplayOutcome replay_cells(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells,
+                           rollout::TryStable try_stable) {
   if (spec.steps.empty()) return {};
-  Player player(spec);
+  Player player(spec, try_stable);
   const bool ended =
       std::ranges::any_of(cells, [&](const auto& cell) { return player.play(cell); });
   return std::move(player).finish(ended);

@@ -9,6 +9,7 @@
 
 #include "judge/judge.h"
 #include "promql/queryable.h"
+#include "rollout/evidence/spec_judge.h"
 #include "rollout/spec.h"
 
 namespace coalmine::lab {
@@ -28,7 +29,8 @@ struct ReplayOutcome {
 // Judges cell after cell, as live looks would have done. The past weights are not known, so the
 // steps follow the config's own times. A step that cannot be decided within them and its extensions
 // ends inconclusive, as does a release whose telemetry ends before.
-ReplayOutcome replay_cells(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells);
+ReplayOutcome replay_cells(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells,
+                           rollout::TryStable try_stable = rollout::TryStable::no);
 
 // How long a rollout of this spec can take at most, in milliseconds: the length that must be read
 // of a release.

@@ -78,6 +78,14 @@ json::object results_value(const judge::Judgement& judgement) {
   return results;
 }
 
+json::object trial_value(const judge::StableTrial& trial) {
+  return {{"processes", trial.processes},
+          {"minutes", trial.minutes},
+          {"rolled_back", trial.rolled_back},
+          {"asked", trial.asked},
+          {"widen", trial.widen}};
+}
+
 json::object verdict_value(const judge::Judgement& judgement, const VerdictContext& context) {
   json::object o;
   o["schema"] = "coalmine.verdict/v1";
@@ -107,6 +115,8 @@ json::object verdict_value(const judge::Judgement& judgement, const VerdictConte
   o["metrics"] = std::move(metrics);
   o["results"] = results_value(judgement);
   o["analysis_duration_minutes"] = judgement.analysis_duration_minutes;
+  if (!judgement.guarantee.empty()) o["guarantee"] = json_string(judgement.guarantee);
+  if (judgement.trial) o["trial"] = trial_value(*judgement.trial);
   return o;
 }
 

@@ -119,4 +119,13 @@ test('forms of a verdict, and what is not there', async (t) => {
   assert.equal(releases[0].version, '2.4.0');
   assert.equal(releases[0].outcomes['this config'].end, 'rolled back');
   assert.deepEqual([rates, by_process], [[], { unknown: 'too_little_data' }]);
+  const config = path.join(dir, 'checkout.yaml');
+  fs.writeFileSync(config, 'service: checkout\n');
+  const check = await run(['check', config, '--source', file, '--runs', '2']);
+  assert.equal(check.code, 0, check.err);
+  assert.match(check.out, /checkout on its own traffic in .*\nNo rates: stable's telemetry does not cover one rollout/);
+  const away = await run(['check', config, '--source', `http://127.0.0.1:${port}`, '-o', 'json']);
+  assert.equal(away.code, 5, away.out + away.err);
+  assert.equal(JSON.parse(away.out).on_stable[0].service, 'checkout');
+  assert.ok(JSON.parse(away.out).on_stable[0].unknown);
 });

@@ -11,6 +11,7 @@ export interface Metric {
 }
 export interface Verdict {
   decision: string; reason: string; requests: { canary: number; stable: number }; metrics: Metric[];
+  guarantee?: string; // while the look is fresh
 }
 export interface Step {
   weight: number; analyze_ms: number; min_requests: number; started_ms: number; ended_ms: number; outcome: string;

@@ -112,6 +112,7 @@ export function RolloutPage({ id }: { id: string }) {
         {panelsOf(r).map((panel) => <PanelView key={`${r.id} ${panel.title}`} panel={panel} span={span} />)}
       </div>
       {r.judgement && <section><h2>Signals and routes</h2><Verdicts metrics={r.judgement.metrics} />
+        {r.judgement.guarantee && <p class="quiet">{r.judgement.guarantee}</p>}
         <p class="quiet">Counted over the whole rollout, from the first request of every process. The charts above look back over the time in their titles, and leave out what
           a process did before its second export, so the two differ.</p></section>}
       <FailuresOf rollout={r} />

@@ -275,6 +275,13 @@ void add_local(CLI::App& root, Typed& typed) {
       ->add_option("--error-rate", typed.check.error_rate,
                    "Error rate of stable, like 1% or 0.01, with --rps [default: 1%]")
       ->transform(share());
+  check->add_option("--source", typed.check.source,
+                    "Also say how often each service's config rolls back stable's own traffic; a "
+                    "URL or a recording, as of replay");
+  check
+      ->add_option("--runs", typed.check.runs,
+                   "Made-up releases of each kind, with --source [default: 200]")
+      ->check(between(1, 100000));
   check->callback(
       [&typed] { typed.run = [&typed] { return run_check(typed.check, typed.common); }; });
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <cstdio>
@@ -22,6 +23,7 @@
 #include "config/config.h"
 #include "config/dashboard_file.h"
 #include "lab/outlook.h"
+#include "lab/stable_rates.h"
 #include "net/http_client.h"
 #include "store/store.h"
 
@@ -35,7 +37,9 @@ constexpr std::size_t kMaxFileBytes = 1u << 20;
 // What check found over all files.
 struct Findings {
   std::vector<config::FileReport> reports;
-  std::vector<rollout::RolloutSpec> specs;
+  std::vector<config::Config> configs;     // one a path
+  std::vector<rollout::RolloutSpec> specs; // of all of them
+  std::vector<lab::StableRates> rates{};   // with --source
 };
 
 // One file or directory of the command line; a file may be a config or a panel file.
@@ -50,8 +54,42 @@ Status check_path(const std::string& path, Findings& findings) {
   }
   TRY_ASSIGN(auto loaded, config::load_config(path, {.secrets_required = false}));
   for (auto& report : loaded.reports) findings.reports.push_back(std::move(report));
-  for (auto& spec : loaded.config.specs) findings.specs.push_back(std::move(spec));
+  for (const auto& spec : loaded.config.specs) findings.specs.push_back(spec);
+  findings.configs.push_back(std::move(loaded.config));
   return {};
+}
+
+// How often the configs would roll back stable's own traffic. The exit code where that is not known
+// because the source cannot be read, else kExitGood.
+int measure_rates(const CheckFlags& flags, Findings& findings) {
+  constexpr std::uint64_t kSeed = 1; // the same answer for the same data
+  int exit = cli::kExitGood;
+  for (const auto& config : findings.configs) {
+    for (auto& found : lab::rates_of_services(config, flags.source, flags.runs, kSeed)) {
+      if (!found.rates) {
+        const auto code = found.rates.error().code;
+        const bool away = code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded;
+        exit = std::max(exit, away ? cli::kExitUnreachable : cli::kExitUsage);
+      }
+      findings.rates.push_back(std::move(found));
+    }
+  }
+  return exit;
+}
+
+// What is said of the services beside their problems.
+void print_services(const CheckFlags& flags, const Findings& findings, bool first) {
+  if (flags.explain) {
+    for (std::size_t i = 0; i < findings.specs.size(); ++i)
+      std::cout << (i == 0 && first ? "" : "\n") << config::explain(findings.specs[i]);
+  }
+  if (flags.rps > 0) {
+    for (const auto& spec : findings.specs)
+      std::cout << '\n'
+                << spec.service << '\n'
+                << lab::traffic_outlook(spec, flags.rps, flags.error_rate);
+  }
+  for (const auto& found : findings.rates) std::cout << '\n' << lab::text_of(found);
 }
 
 std::string findings_json(const Findings& findings) {
@@ -70,10 +108,14 @@ std::string findings_json(const Findings& findings) {
     files.push_back({{"path", report.path}, {"diagnostics", std::move(diagnostics)}});
   }
   const auto problems = config::count(findings.reports);
-  return json::serialize(json::value{{"schema", "coalmine.check/v1"},
-                                     {"errors", problems.errors},
-                                     {"warnings", problems.warnings},
-                                     {"files", std::move(files)}});
+  json::object out{{"schema", "coalmine.check/v1"},
+                   {"errors", problems.errors},
+                   {"warnings", problems.warnings},
+                   {"files", std::move(files)}};
+  json::array rates;
+  for (const auto& found : findings.rates) rates.push_back(lab::json_of(found));
+  if (!rates.empty()) out["on_stable"] = std::move(rates);
+  return json::serialize(out);
 }
 
 // A token of the client: the file of the flag, else of the environment. Empty text: none.
@@ -173,9 +215,13 @@ int run_check(const CheckFlags& flags, const cli::CommonFlags& common) {
     check_routers(findings.specs, route::make_router, flags.live, findings.reports);
   const auto problems = config::count(findings.reports);
   const bool failed = problems.errors > 0 || (flags.strict && problems.warnings > 0);
+  const int measured = problems.errors == 0 && !flags.source.empty()
+                           ? measure_rates(flags, findings)
+                           : cli::kExitGood;
+  const int exit = failed ? cli::kExitUsage : measured;
   if (common.output == "json") {
     std::cout << findings_json(findings) << '\n';
-    return failed ? cli::kExitUsage : cli::kExitGood;
+    return exit;
   }
   const bool color = cli::use_color(STDOUT_FILENO, common);
   for (const auto& report : findings.reports) std::cout << render(report, color);
@@ -187,21 +233,12 @@ int run_check(const CheckFlags& flags, const cli::CommonFlags& common) {
       if (!note.empty()) std::cout << fmt::format("{}: note: {}.\n", spec.service, note);
     }
   }
-  if (flags.explain && problems.errors == 0) {
-    for (std::size_t i = 0; i < findings.specs.size(); ++i)
-      std::cout << (i == 0 && total.empty() ? "" : "\n") << config::explain(findings.specs[i]);
-  }
-  if (flags.rps > 0 && problems.errors == 0) {
-    for (const auto& spec : findings.specs)
-      std::cout << '\n'
-                << spec.service << '\n'
-                << lab::traffic_outlook(spec, flags.rps, flags.error_rate);
-  }
+  if (problems.errors == 0) print_services(flags, findings, total.empty());
   if (total.empty() && !common.quiet && !flags.explain) {
     std::cout << fmt::format("{} file{} checked, no problems\n", findings.reports.size(),
                              findings.reports.size() == 1 ? "" : "s");
   }
-  return failed ? cli::kExitUsage : cli::kExitGood;
+  return exit;
 }
 
 int run_version(const cli::CommonFlags& common) {

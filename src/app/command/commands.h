@@ -41,6 +41,8 @@ struct CheckFlags {
   bool live = false;        // the routers must answer
   double rps = 0;           // of both tracks; 0: nothing is told of what the traffic can decide
   double error_rate = 0.01; // of stable, with rps
+  std::string source;       // where stable's traffic is; "": no rates on it are told
+  int runs = 200;           // made-up releases for them
 };
 
 int run_serve(const ServeFlags& flags, const cli::CommonFlags& common);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "judge/stats/special.h"
@@ -31,6 +32,16 @@ double log_weighted_average(std::span<const double> log_e, std::span<const doubl
     if (weights[i] > 0 && !std::isnan(log_e[i])) terms.push_back(std::log(weights[i]) + log_e[i]);
   }
   return log_sum_exp(terms);
+}
+
+double evidence_excess(std::vector<double> log_e, double chance) {
+  std::ranges::replace_if(log_e, [](double value) { return std::isnan(value); }, -kInfinity);
+  std::ranges::sort(log_e, std::greater());
+  const auto n = static_cast<double>(log_e.size());
+  double out = 1;
+  for (std::size_t k = 0; k < log_e.size() && log_e[k] > 0; ++k)
+    out = std::max(out, log_e[k] / std::log(n / (static_cast<double>(k + 1) * chance)));
+  return out;
 }
 
 } // namespace coalmine::judge

@@ -369,6 +369,53 @@ TEST(Multiplicity, NothingIsFoundInNothing) {
   EXPECT_EQ(log_weighted_average({}, {}), -kInfinity);
 }
 
+TEST(EvidenceExcess, IsTheLeastFactorThatMakesEvidenceRareAgain) {
+  EXPECT_EQ(evidence_excess({}, 0.2), 1);
+  EXPECT_EQ(evidence_excess({kNaN, -kInfinity, -3, 0}, 0.2), 1);
+  EXPECT_EQ(evidence_excess({std::log(20.0), 0, 0, 0}, 0.2), 1);
+  EXPECT_NEAR(evidence_excess({0, 2 * std::log(20.0), 0, 0}, 0.2), 2, 1e-12);
+  // What one of four may be, not all four.
+  const double all = std::log(20.0);
+  EXPECT_NEAR(evidence_excess({all, all, all, all}, 0.2), all / std::log(5.0), 1e-12);
+  std::mt19937_64 random(7);
+  std::exponential_distribution<double> draw(0.3);
+  for (int i = 0; i < 200; ++i) {
+    std::vector<double> nats;
+    for (int n = 0; n <= i % 20; ++n) nats.push_back(draw(random));
+    const double factor = evidence_excess(nats, 0.2);
+    for (double& value : nats) value /= factor;
+    EXPECT_NEAR(evidence_excess(nats, 0.2), 1, 1e-9);
+    nats.push_back(0); // a member without evidence never makes it more
+    EXPECT_LE(evidence_excess(nats, 0.2), 1 + 1e-9);
+  }
+}
+
+// Likelihood ratios of processes that run side by side, and depend on each other.
+TEST(EvidenceExcess, IsSeenOfTrueNullsAsSeldomAsPromised) {
+  constexpr double kChance = 0.2;
+  constexpr int kRuns = 1000, kMembers = 10, kCells = 60;
+  for (const double common : {0.0, 0.5, 1.0}) {
+    std::mt19937_64 random(11);
+    std::normal_distribution<double> normal;
+    int exceeded = 0;
+    for (int run = 0; run < kRuns; ++run) {
+      std::vector<double> log_e(kMembers);
+      double most = 1;
+      for (int cell = 0; cell < kCells; ++cell) {
+        const double shared = normal(random);
+        for (double& value : log_e) {
+          const double z = std::sqrt(common) * shared + std::sqrt(1 - common) * normal(random);
+          value += 0.4 * z - 0.08;
+        }
+        most = std::max(most, evidence_excess(log_e, kChance));
+      }
+      exceeded += most > 1;
+    }
+    EXPECT_LE(exceeded, kRuns * kChance + 3 * std::sqrt(kRuns * kChance * (1 - kChance))) << common;
+    EXPECT_GT(exceeded, 0) << common;
+  }
+}
+
 TEST(Asymptotic, UndefinedInputsAreNoEvidence) {
   for (const double v : {0.0, -1.0, kNaN, kInfinity}) {
     EXPECT_EQ(msprt_log_e(1, v, 1, Sides::one), 0);

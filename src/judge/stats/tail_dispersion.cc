@@ -13,6 +13,17 @@ namespace {
 // Classic bounds are fewer. Exponential ones are hundreds, and their neighbours behave alike.
 constexpr std::size_t kMostWatched = 64;
 
+// Of the two around the boundary, the one that says more. Null: there is none.
+template <typename Value, typename Phi>
+const Value* nearest_in(const std::map<double, Value>& at, double boundary_ms, Phi&& phi) {
+  if (at.empty()) return nullptr;
+  const auto behind = at.lower_bound(boundary_ms);
+  if (behind == at.end()) return &std::prev(behind)->second;
+  if (behind == at.begin() || behind->first == boundary_ms) return &behind->second;
+  const auto before = std::prev(behind);
+  return phi(before->second) > phi(behind->second) ? &before->second : &behind->second;
+}
+
 } // namespace
 
 // A fixed choice among the bounds: it depends on nothing that is counted.
@@ -50,19 +61,19 @@ void TailDispersion::add(const std::vector<double>& bounds, std::span<const Memb
   }
 }
 
-// Of the two around it, the one that says more.
 const BlockDispersion* TailDispersion::nearest(double boundary_ms) const {
-  if (at_.empty()) return nullptr;
-  const auto behind = at_.lower_bound(boundary_ms);
-  if (behind == at_.end()) return &std::prev(behind)->second;
-  if (behind == at_.begin() || behind->first == boundary_ms) return &behind->second;
-  const auto before = std::prev(behind);
-  return before->second.phi() > behind->second.phi() ? &before->second : &behind->second;
+  return nearest_in(at_, boundary_ms, [](const BlockDispersion& at) { return at.phi(); });
 }
 
 double TailDispersion::phi(double boundary_ms) const {
   const auto* at = nearest(boundary_ms);
-  return at != nullptr ? at->phi() : 1;
+  const auto* least = nearest_in(least_, boundary_ms, [](double phi) { return phi; });
+  return std::max(at != nullptr ? at->phi() : 1, least != nullptr ? *least : 1);
+}
+
+void TailDispersion::keep_above(const TailDispersion& there, double factor) {
+  least_.clear();
+  for (const auto& [boundary, dispersion] : there.at_) least_[boundary] = factor * dispersion.phi();
 }
 
 double TailDispersion::lasting_variation(double boundary_ms) const {

@@ -24,6 +24,8 @@ class TailDispersion {
   void add(const std::vector<double>& bounds, std::span<const Member> members, std::uint64_t cell);
   // At the nearest boundary that is watched; 1: none is.
   double phi(double boundary_ms) const;
+  // From now on phi is at least factor times what it was there.
+  void keep_above(const TailDispersion& there, double factor);
   double lasting_variation(double boundary_ms) const; // see BlockDispersion; 0: none is watched
   void forget_members();
 
@@ -34,6 +36,7 @@ class TailDispersion {
   std::vector<double> bounds_; // of the newest cell
   std::vector<std::size_t> watched_;
   std::map<double, BlockDispersion> at_;
+  std::map<double, double> least_; // phi by boundary
 };
 
 // What tempers the tails of one cell.

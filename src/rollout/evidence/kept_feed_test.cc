@@ -240,7 +240,9 @@ class Watcher {
     evidence.step_needed_minutes = 10;
     evidence.step_requests = evidence.canary.requests;
     const auto judgement = judge_->judge(evidence);
-    auto out = fmt::format("{}: {}\n", judge::to_string(judgement.decision), judgement.reason);
+    tried = judgement.trial.has_value();
+    auto out = fmt::format("{}: {}\n{}\n", judge::to_string(judgement.decision), judgement.reason,
+                           judgement.guarantee);
     for (const auto& line : judgement.signals) {
       out += fmt::format("{} {} {} {:.6f}\n", line.subject.signal, line.subject.route,
                          judge::line_sentence(line), line.measured.difference.value_or(0));
@@ -258,6 +260,7 @@ class Watcher {
   }
 
   std::vector<CountCell> cells; // all so far
+  bool tried = false;           // stable, as its own canary
 
  private:
   const std::shared_ptr<const RolloutSpec> spec_;
@@ -324,6 +327,7 @@ void expect_invisible_restarts(std::uint64_t seed, std::int64_t retention_ms) {
   }
 }
 
+// The judge tries stable on the same cells, and says the same of it.
 TEST(KeptFeed, ARestartAtAnyCellIsInvisible) {
   for (std::uint64_t seed = 1; seed <= 8; ++seed) {
     expect_invisible_restarts(seed, INT64_MAX);
@@ -353,6 +357,7 @@ TEST(KeptFeed, WhatIsNotKeptIsReadAgain) {
     testing::MemoryCells nothing;
     Watcher again(traffic, nothing);
     EXPECT_EQ(again.look(now), says);
+    EXPECT_EQ(again.tried, undisturbed.tried);
     EXPECT_EQ(nothing.rollouts[1].rows.size(), all) << "kept from now on";
   }
   for (const bool is_gap : {true, false}) {

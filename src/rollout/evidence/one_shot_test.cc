@@ -294,6 +294,20 @@ TEST(VerdictJsonTest, HasTheSeedsKeys) {
   EXPECT_TRUE(o.contains("analysis_duration_minutes"));
 }
 
+TEST(VerdictJsonTest, SaysWhatIsPromisedAndTried) {
+  judge::Judgement judgement;
+  auto value = json::parse(verdict_json(judgement, {}));
+  EXPECT_FALSE(value.as_object().contains("guarantee"));
+  EXPECT_FALSE(value.as_object().contains("trial"));
+  judgement.guarantee = "a sentence";
+  judgement.trial = {.processes = 19, .minutes = 15, .rolled_back = 2, .asked = 1, .widen = 1.5};
+  value = json::parse(verdict_json(judgement, {}));
+  EXPECT_EQ(value.at("guarantee").as_string(), "a sentence");
+  EXPECT_EQ(
+      value.at("trial"),
+      json::parse(R"({"processes":19,"minutes":1.5E1,"rolled_back":2,"asked":1,"widen":1.5E0})"));
+}
+
 TEST(VerdictJsonTest, UnknownNumbersAreNull) {
   FixedSource source;
   source.canary = fail(ErrorCode::unavailable, "gone");

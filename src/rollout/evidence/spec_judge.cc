@@ -8,7 +8,7 @@ namespace coalmine::rollout {
 
 namespace {
 
-std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
+std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec, TryStable try_stable) {
   auto options = judge::sequential_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
   options.alpha_rollback = spec.false_rollback_budget;
@@ -16,6 +16,7 @@ std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
   options.alpha_promote = spec.false_promote_risk;
   options.strict = spec.strict;
   options.ask_about_processes = spec.ask_about_pods;
+  options.try_stable = try_stable == TryStable::yes;
   options.plan.clear();
   for (const auto& step : spec.steps) {
     if (step.analyze_ms > 0)
@@ -26,7 +27,7 @@ std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
 
 } // namespace
 
-std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
+std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec, TryStable try_stable) {
   if (spec.judge == "mann_whitney") {
     judge::RankOptions options;
     options.signals = spec.signals.empty() ? judge::seed_defaults().signals : spec.signals;
@@ -37,7 +38,7 @@ std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
     options.interval = static_cast<std::size_t>(std::max(2, spec.rank.interval));
     return judge::make_rank_judge(std::move(options));
   }
-  if (spec.judge == "sequential") return make_sequential(spec);
+  if (spec.judge == "sequential") return make_sequential(spec, try_stable);
   auto options = judge::seed_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
   options.min_analysis_minutes = spec.min_analysis_minutes;
