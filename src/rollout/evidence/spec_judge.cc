@@ -6,9 +6,7 @@
 
 namespace coalmine::rollout {
 
-namespace {
-
-std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
+judge::SequentialOptions sequential_options(const RolloutSpec& spec) {
   auto options = judge::sequential_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
   options.alpha_rollback = spec.false_rollback_budget;
@@ -19,12 +17,11 @@ std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
   options.plan.clear();
   for (const auto& step : spec.steps) {
     if (step.analyze_ms > 0)
-      options.plan.push_back({step.weight, static_cast<double>(step.analyze_ms) / 60'000.0});
+      options.plan.push_back(
+          {step.weight, static_cast<double>(step.analyze_ms) / 60'000.0, step.min_requests});
   }
-  return judge::make_sequential_judge(std::move(options));
+  return options;
 }
-
-} // namespace
 
 std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
   if (spec.judge == "mann_whitney") {
@@ -37,7 +34,7 @@ std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
     options.interval = static_cast<std::size_t>(std::max(2, spec.rank.interval));
     return judge::make_rank_judge(std::move(options));
   }
-  if (spec.judge == "sequential") return make_sequential(spec);
+  if (spec.judge == "sequential") return judge::make_sequential_judge(sequential_options(spec));
   auto options = judge::seed_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
   options.min_analysis_minutes = spec.min_analysis_minutes;
