@@ -85,10 +85,10 @@ TEST(Outlook, SaysWhichLatencyAndRoutesHaveTooFewRequests) {
   EXPECT_EQ(plain.find("gate: false"), std::string::npos) << plain;
   const auto text =
       traffic_outlook(spec_of("steps: [50% 5m, 100%]\n"
-                              "metrics: { error_rate: +0.5pp, latency_p999: +5% }\n"
+                              "metrics: { error_rate: +0.5pp, latency_p95: +2% }\n"
                               "routes: { critical: [/a, /b, /c], min_requests: 10 }\n"),
                       1, 0.01, 10);
-  EXPECT_NE(text.find("p999_latency (+5%): too few requests"), std::string::npos) << text;
+  EXPECT_NE(text.find("p95_latency (+2%): too few requests"), std::string::npos) << text;
   EXPECT_NE(text.find("Promotion waits for it"), std::string::npos) << text;
   EXPECT_NE(text.find("routes.critical: if the 3 share the requests"), std::string::npos) << text;
   EXPECT_NE(text.find("routes.min_requests: a route with 10 requests"), std::string::npos) << text;
