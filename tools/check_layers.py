@@ -29,6 +29,7 @@ FOLDERS = {
     "cohort": "promql telemetry base",
     "trace": "telemetry base",
     "judge": "telemetry base",
+    "judge/plan": "base",
     "judge/stats": "base",
     "judge/trial": "telemetry base",
     "explain": "trace telemetry base",

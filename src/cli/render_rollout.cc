@@ -221,6 +221,8 @@ std::string rollout_text(const json::value& rollout, const Style& style) {
   const std::string reason = harmless(text_of(rollout, "reason"));
   if (!reason.empty()) out += reason + "\n";
   out += "\n" + step_lines(rollout) + split_line(rollout);
+  const std::string advice = harmless(text_of(member_of(rollout, "advice"), "sentence"));
+  if (!advice.empty()) out += "Note: " + advice + "\n";
   const std::string metrics = metric_table(member_of(rollout, "judgement"), style.color);
   if (!metrics.empty()) out += "\n" + metrics;
   const std::string log = log_lines(rollout, style.utc);

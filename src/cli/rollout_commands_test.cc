@@ -27,6 +27,18 @@ TEST_F(RolloutCommands, StatusFindsTheNewestRolloutOfAService) {
   EXPECT_TRUE(out.str().ends_with("Next: coalmine rollout status shop --watch\n")) << out.str();
 }
 
+TEST_F(RolloutCommands, StatusSaysWhenTheTrafficIsTooLittle) {
+  server.say(200, rollout("progressing", false));
+  rollout_status(terminal(), {.target = "#42"});
+  EXPECT_EQ(out.str().find("Note: "), std::string::npos) << out.str();
+  server.answers.clear();
+  server.say(200, R"({"advice":{"sentence":"2 requests a second are little","steps":"[50% 2h]"},)" +
+                      rollout("progressing", false).substr(1));
+  rollout_status(terminal(), {.target = "#42"});
+  EXPECT_NE(out.str().find("Note: 2 requests a second are little\n"), std::string::npos)
+      << out.str();
+}
+
 TEST_F(RolloutCommands, StatusOfAServiceWithoutRollout) {
   server.say(200, R"({"rollouts":[]})");
   EXPECT_EQ(rollout_status(terminal(), {.target = "shop"}), kExitUsage);

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "judge/plan/plan_power.h"
+#include "judge/plan/planned_step.h"
 #include "judge/rank_options.h"
 #include "judge/signal.h"
 #include "judge/suspended.h"
@@ -117,10 +119,7 @@ struct SequentialOptions {
   std::vector<std::string> critical_routes;
   // The steps ahead: their harm margins are kept, and what their traffic can decide follows from
   // them. The last leads to all of the traffic.
-  struct PlannedStep {
-    double weight = 0;
-    double minutes = 0;
-  };
+  using PlannedStep = judge::PlannedStep;
   std::vector<PlannedStep> plan = {{0.05, 10}, {0.25, 10}, {0.5, 15}};
 };
 SequentialOptions sequential_defaults();
@@ -157,12 +156,21 @@ struct RankOptions {
 };
 std::unique_ptr<Judge> make_rank_judge(RankOptions options);
 
-// Half of stable's own error rate, at least 0.2 and at most 0.5 percentage points, or 20 % of it
-// where that is more. Where the plan's traffic could not show an equal canary to be within that
-// (rps requests a second of both tracks; 0: unknown), it is widened to what can be shown, up to 0.5
-// points, 0.8 points at rates of 1 % and more, or half of the rate.
-Margin default_error_margin(double stable_rate,
-                            const std::vector<SequentialOptions::PlannedStep>& plan = {},
+// The margin of an error rate without one (plan/default_margin.h), as it is shown.
+Margin default_error_margin(double stable_rate, const std::vector<PlannedStep>& plan = {},
                             double rps = 0, double phi = 1);
+
+struct PlanTraffic {
+  double rps = 0;        // of both tracks
+  double error_rate = 0; // stable's
+  double phi = 1;        // dispersion of errors
+};
+// What a judge with these options needs to be asked before a release: plan/plan_power.h. Latency is
+// taken to be spread as that of most web services. Absent: no error rate gates, or the plan is
+// empty.
+std::optional<PlanQuestion> plan_question(const SequentialOptions& options,
+                                          const PlanTraffic& traffic);
+// A quantile of latency with a margin in percent, spread likewise.
+PlannedLine planned_tail(const SignalSpec& signal);
 
 } // namespace coalmine::judge

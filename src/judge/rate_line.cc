@@ -36,18 +36,11 @@ double falling_root(F&& f, double from, double to) {
 
 Cell against_known_zero(const Cell& cell) { return {cell.x1, cell.n1, 0, 1e15}; }
 
-SafetyProcess safety_with(const LinearMargin& harm, double rate) {
-  const double null = harm.at(rate);
-  if (!(rate >= 0) || !(null > rate)) return SafetyProcess(harm.r0);
-  return SafetyProcess(harm.r0, std::clamp(rate / null, 0.02, 0.98));
-}
-
 LinearMargin linear_margin(const Margin& margin, double floor, double scale, double rate) {
   const double amount = std::isfinite(margin.amount) ? margin.amount * scale : 0;
   switch (margin.unit) {
-    case Margin::Unit::percent:
-      return amount * rate >= floor ? LinearMargin{1 + amount, 0} : LinearMargin{1, floor};
-    case Margin::Unit::points: return {1, std::max(amount, floor)};
+    case Margin::Unit::percent: return null_of({true, amount, floor}, rate);
+    case Margin::Unit::points: return null_of({false, amount, floor}, rate);
     default: break; // no unit of a rate
   }
   return {1, floor};

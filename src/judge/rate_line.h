@@ -15,12 +15,6 @@
 
 namespace coalmine::judge {
 
-// A margin as a null: the canary's rate is at most r0 * stable's + delta.
-struct LinearMargin {
-  double r0 = 1;
-  double delta = 0;
-  double at(double stable_rate) const { return r0 * stable_rate + delta; }
-};
 // An error rate's margin, at least the floor. scale: 1 / next weight for the harm rule. rate:
 // stable's in the past, which tells which of the two it is.
 LinearMargin linear_margin(const Margin& margin, double floor, double scale, double rate);
@@ -28,10 +22,6 @@ LinearMargin linear_margin(const Margin& margin, double floor, double scale, dou
 // The cell for evidence against an absolute limit: a limit is a margin over a stable arm that is
 // known to have no bad events, so n0 goes to infinity and x0 is 0.
 Cell against_known_zero(const Cell& cell);
-
-// The best bet when the canary's rate is what stable's was: p / null. Kept off 0, where one bad
-// event would end it.
-SafetyProcess safety_with(const LinearMargin& harm, double rate);
 
 // Shared by all lines of a judge.
 struct LineOptions {

@@ -9,6 +9,7 @@
 
 #include "judge/canary_pace.h"
 #include "judge/estimate.h"
+#include "judge/plan/default_margin.h"
 #include "judge/stats/special.h"
 
 namespace coalmine::judge {
@@ -28,7 +29,7 @@ constexpr double kWarmUpShare = 0.05;
 // when stable's past shows more.
 constexpr double kClientClump = 5;
 
-std::vector<double> scales(const std::vector<SequentialOptions::PlannedStep>& plan) {
+std::vector<double> scales(const std::vector<PlannedStep>& plan) {
   std::vector<double> out = {1};
   for (std::size_t i = 1; i < plan.size(); ++i) {
     if (plan[i].weight > 0 && plan[i].weight <= 1) out.push_back(1 / plan[i].weight);
@@ -41,22 +42,8 @@ std::vector<double> scales(const std::vector<SequentialOptions::PlannedStep>& pl
   return out;
 }
 
-// Whether an equal canary passes every step of the plan in one and a half times its minutes,
-// nineteen times out of twenty: the expected evidence reaches kNatsToPass.
-bool plan_can_show(double rate, double margin,
-                   const std::vector<SequentialOptions::PlannedStep>& plan, double rps,
-                   double phi) {
-  constexpr double kNatsToPass = 13; // ln 20 for alpha, the stake on other bets, and chance
-  double requests = 0;
-  for (std::size_t i = 0; i < plan.size(); ++i) {
-    const double next = i + 1 < plan.size() ? plan[i + 1].weight : 1;
-    const double harm = margin / next;
-    requests += plan[i].weight * rps * 60 * plan[i].minutes;
-    const double growth = rate > 0 ? harm - rate * std::log1p(harm / rate) : harm;
-    if (1.5 * requests * growth / phi < kNatsToPass) return false;
-  }
-  return true;
-}
+// Of ln latency, of most web services; for planning.
+constexpr double kUsualSigma = 0.6;
 
 // A boundary with a smaller part than this of the requests that a quantile leaves out says little
 // about the quantile through ratios; one with more than the other is too far below it.
@@ -89,26 +76,61 @@ std::vector<double> required_bounds(const Buckets& past,
   return out;
 }
 
+PlannedLine planned_errors(const SignalSpec& signal, double rate) {
+  return {.name = signal.name,
+          .rate = rate,
+          .automatic = signal.automatic,
+          .margin = {.relative = signal.margin.unit == Margin::Unit::percent,
+                     .amount = signal.margin.amount,
+                     .floor = signal.floor}};
+}
+
 bool all_warm(const TrackCounts& track) {
   return track.requests > 0 && track.warming_requests >= track.requests * (1 - 1e-9);
 }
 
 } // namespace
 
-Margin default_error_margin(double stable_rate,
-                            const std::vector<SequentialOptions::PlannedStep>& plan, double rps,
+PlannedLine planned_tail(const SignalSpec& signal) {
+  const double rest = 1 - signal.quantile;
+  const double stretch = std::log1p(signal.margin.amount) / kUsualSigma;
+  const double beyond = 1 - normal_cdf(normal_quantile(signal.quantile) - stretch);
+  return {.name = signal.name,
+          .rate = rest,
+          .margin = {.relative = true, .amount = beyond / rest - 1, .floor = 0}};
+}
+
+Margin default_error_margin(double stable_rate, const std::vector<PlannedStep>& plan, double rps,
                             double phi) {
-  const double usual = std::max(std::clamp(stable_rate / 2, 0.002, 0.005), 0.2 * stable_rate);
-  const double most = std::max({0.005, std::min(0.8 * stable_rate, 0.008), 0.5 * stable_rate});
-  double margin = usual;
-  constexpr double kStep = 0.0005;
-  if (rps > 0) {
-    while (margin < most && !plan_can_show(stable_rate, margin, plan, rps, phi))
-      margin = std::min(most, margin + kStep);
+  const auto margin = default_rate_margin(stable_rate, plan, rps, phi);
+  return {margin.relative ? Margin::Unit::percent : Margin::Unit::points, margin.amount};
+}
+
+std::optional<PlanQuestion> plan_question(const SequentialOptions& options,
+                                          const PlanTraffic& traffic) {
+  const SignalPlaces places(options.signals);
+  if (!places.rate || !options.signals[*places.rate].gate || options.plan.empty())
+    return std::nullopt;
+  PlanQuestion out;
+  out.steps = options.plan;
+  // Beside all of the traffic nothing is compared.
+  std::erase_if(out.steps, [](const PlannedStep& step) { return step.weight >= 1; });
+  out.rps = traffic.rps;
+  out.phi = std::max(1.0, traffic.phi);
+  out.alpha_rollback = options.alpha_rollback;
+  out.alpha_promote = options.alpha_promote;
+  out.error_share = ErrorBudget(places, {}).rate();
+  out.strict = options.strict;
+  const auto& errors = options.signals[*places.rate];
+  out.errors = planned_errors(errors, traffic.error_rate);
+  for (const auto place : places.tails) {
+    const auto& signal = options.signals[place];
+    if (signal.gate && !signal.if_decidable && signal.margin.unit == Margin::Unit::percent)
+      out.others.push_back(planned_tail(signal));
   }
-  if (margin > 0.005) return {Margin::Unit::percent, std::round(margin / stable_rate * 100) / 100};
-  return {Margin::Unit::points,
-          std::round(margin * 1e4) / 1e4}; // as people read it: hundredths of a point
+  // Within the margin nothing is to be found, and a little beyond it not often.
+  out.wanted = std::max(out.wanted, std::ceil(1.5 * allowed_by(out, out.errors) / 0.005) * 0.005);
+  return out;
 }
 
 void Scope::see(const RouteCounts& row) {

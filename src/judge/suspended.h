@@ -17,6 +17,7 @@ struct TrackTotals {
   double canary_errors = 0;
   double stable_requests = 0;
   double stable_errors = 0;
+  double minutes = 0; // that they were counted in; 0: not known
 };
 
 // ln of an e-value against "each request goes to the canary with probability asked" (0 < asked <

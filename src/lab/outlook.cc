@@ -1,21 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lab/outlook.h"
-#include "lab/replay.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
 #include <vector>
 
 #include "config/config_values.h"
-#include "lab/simulate.h"
-#include "lab/simulation.h"
-#include "rollout/evidence/spec_judge.h"
+#include "lab/outlook_advice.h"
+#include "lab/replay.h"
+#include "rollout/evidence/step_advice.h"
 
 namespace coalmine::lab {
 namespace {
 
-std::string share_text(double share) { return fmt::format("{:.0f} of 100", share * 100); }
+std::string asked(const SimulationSummary& s) {
+  return s.inconclusive > 0 ? fmt::format(", a person is asked {}", of_hundred(s.inconclusive))
+                            : std::string();
+}
+
+std::string equal_line(const SimulationSummary& s, std::int64_t schedule_ms) {
+  return fmt::format(
+      "  an equal release: promoted {} ({} on time, within one and a half times the schedule of "
+      "{}){}, rolled back {}\n",
+      of_hundred(s.promoted), of_hundred(s.promoted_in_time), config::duration_text(schedule_ms),
+      asked(s), of_hundred(s.rolled_back));
+}
+
+std::string worse_line(const SimulationSummary& s, double added) {
+  return fmt::format(
+      "  {:+g}pp errors: rolled back {}{}{}, promoted {}\n", added * 100, of_hundred(s.rolled_back),
+      s.rolled_back > 0 ? fmt::format(" (half of them within {:.3g} minutes)", s.rollback_median)
+                        : "",
+      asked(s), of_hundred(s.promoted));
+}
 
 } // namespace
 
@@ -30,63 +51,31 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
                      "  no forecast for judge {}: only sequential gives a guarantee that can be "
                      "computed\n",
                      spec.judge);
-  auto own = spec;
-  const auto left_out = std::erase_if(
-      own.signals, [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });
-  std::vector<lab::SimulatedStep> steps;
-  double schedule = 0;
-  for (const auto& step : spec.steps) {
-    if (step.analyze_ms <= 0) continue;
-    steps.push_back(
-        {step.weight, static_cast<double>(step.analyze_ms) / kMsPerMinute, step.min_requests});
-    schedule += steps.back().minutes;
+  const ReleaseSimulator simulator(spec, rps, error_rate, runs);
+  std::int64_t schedule_ms = 0;
+  for (const auto& step : spec.steps) schedule_ms += step.analyze_ms;
+  const auto question =
+      rollout::question_of(simulator.spec(), {.rps = rps, .error_rate = error_rate, .phi = 1});
+  const double wanted = question ? question->wanted : 0.02;
+  SimulatedPlan now{.equal = simulator.run(spec.steps, 0), .worse = {}};
+  out += equal_line(now.equal, schedule_ms);
+  std::map<int, double> added; // by tenths of a point
+  for (const double more : {0.01, wanted, 0.05})
+    added.emplace(static_cast<int>(std::lround(more * 1000)), more);
+  for (const auto& [_, more] : added) {
+    const auto worse = simulator.run(spec.steps, more);
+    if (more == wanted) now.worse = worse;
+    out += worse_line(worse, more);
   }
-  // Extensions as the policy has them, in lengths of the step.
-  const double longest = spec.extend_ms > 0 && schedule > 0
-                             ? 1 + spec.max_extends * static_cast<double>(spec.extend_ms) /
-                                       kMsPerMinute * static_cast<double>(steps.size()) / schedule
-                             : 1 + spec.max_extends;
-  const auto simulate = [&](double added) {
-    std::vector<lab::SimulatedRelease> releases(runs);
-    lab::TrafficModel model;
-    model.rps = rps;
-    model.error_rate = error_rate;
-    model.stable_instances = 4;
-    lab::CanaryChange change;
-    change.error_rate_added = added;
-    for_each_run(runs, [&](std::size_t i) {
-      const auto judge = rollout::make_judge(own, rollout::TryStable::no);
-      lab::SimulatedTraffic traffic(model, change, i + 1);
-      releases[i] = lab::simulate_release(*judge, traffic, steps, longest);
-    });
-    return lab::summarize(releases, steps);
-  };
-  const auto asked = [](const lab::SimulationSummary& s) {
-    return s.inconclusive > 0 ? fmt::format(", a person is asked {}", share_text(s.inconclusive))
-                              : std::string();
-  };
-  const auto equal = simulate(0);
-  out += fmt::format(
-      "  an equal release: promoted {} ({} within one and a half times the schedule of {}){}, "
-      "rolled back {}\n",
-      share_text(equal.promoted), share_text(equal.promoted_in_time),
-      config::duration_text(static_cast<std::int64_t>(schedule * kMsPerMinute)), asked(equal),
-      share_text(equal.rolled_back));
-  for (const double added : {0.01, 0.05}) {
-    const auto worse = simulate(added);
-    out += fmt::format("  {:+g}pp errors: rolled back {}{}{}, promoted {}\n", added * 100,
-                       share_text(worse.rolled_back),
-                       worse.rolled_back > 0 ? fmt::format(" (half of them within {:.3g} minutes)",
-                                                           worse.rollback_median)
-                                             : "",
-                       asked(worse), share_text(worse.promoted));
-  }
-  if (equal.promoted_in_time < 0.95) {
+  if (question && !decides_enough(now)) {
+    out += advice_text(simulator, *question, now);
+  } else if (now.equal.promoted_in_time < 0.95) {
     out +=
         "  too little traffic to promote on time: lengthen the steps, start at a larger weight, or "
         "allow wider margins\n";
   }
-  if (left_out > 0) out += fmt::format("  metrics of your own are left out here ({})\n", left_out);
+  if (simulator.left_out() > 0)
+    out += fmt::format("  metrics of your own are left out here ({})\n", simulator.left_out());
   return out;
 }
 

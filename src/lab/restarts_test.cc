@@ -13,13 +13,13 @@ namespace {
 
 using namespace judge;
 
-constexpr int kBaselineCells = 40;
+constexpr int kCellsBefore = 40;
 
 // Cells of 15 s with equal tracks.
 class Traffic {
  public:
   explicit Traffic(SequentialOptions options) : judge_(make_sequential_judge(std::move(options))) {
-    for (int i = 0; i < kBaselineCells; ++i) look_.cells.push_back(cell());
+    for (int i = 0; i < kCellsBefore; ++i) look_.cells.push_back(cell());
     look_.step_needed_minutes = 10;
     look_.step_requests = 1000;
   }
@@ -44,7 +44,7 @@ class Traffic {
     CountCell out;
     out.from_ms = std::int64_t{15'000} * cells_;
     out.to_ms = out.from_ms + 15'000;
-    out.baseline = cells_++ < kBaselineCells;
+    out.baseline = cells_++ < kCellsBefore;
     out.total.stable = {.requests = 2850, .errors = 28};
     if (!out.baseline) out.total.canary = {.requests = 150, .errors = 1};
     for (const auto* name : {"s-1@1", "s-2@1"})

@@ -170,6 +170,12 @@ std::string rollout_json(const RolloutStatus& status, WithLog with_log) {
   } else {
     o["judgement"] = nullptr;
   }
+  if (status.advice) {
+    json::object advice;
+    advice["sentence"] = json_string(status.advice->sentence);
+    if (!status.advice->steps.empty()) advice["steps"] = json_string(status.advice->steps);
+    o["advice"] = std::move(advice);
+  }
   if (with_log == WithLog::yes) o["log"] = log_value(status.log);
   return json_text(o);
 }

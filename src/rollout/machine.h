@@ -100,6 +100,7 @@ struct LookResult {
   bool routes_checked = false;      // as was asked for, and both tracks' routes were read
   std::string unmatched_routes;     // a sentence about routes of the spec that no request has
   std::string waiting; // a sentence about a track whose version is open and of which nothing came
+  std::optional<StepAdvice> advice;
   std::string absence; // why a track has no requests although its service sends telemetry; or ""
 };
 
@@ -226,6 +227,7 @@ struct Live {
 
   std::shared_ptr<const judge::Judgement> judgement; // the newest look's; null: none
   std::optional<double> observed_split;
+  std::optional<StepAdvice> advice; // LookResult's
   std::int64_t judged_from_ms = 0;
   std::int64_t judged_ms = 0;
 };

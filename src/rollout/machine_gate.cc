@@ -173,6 +173,7 @@ void MachineStep::on(const event::Looked& looked) {
   live.waiting = look.waiting;
   if (learn_versions(look)) return;
   live.judgement = look.judgement;
+  live.advice = look.advice;
   live.judged_from_ms = look.from_ms;
   live.judged_ms = look.to_ms;
   const double total = look.canary_requests + look.stable_requests;

@@ -309,6 +309,19 @@ TEST(Status, AShareThatWasSeenIsToldWhileItHolds) {
   }
 }
 
+TEST(Status, AdviceIsGivenWhileTheRolloutRuns) {
+  State state;
+  state.plan.spec = std::make_shared<const RolloutSpec>(default_spec("shop"));
+  EXPECT_FALSE(make_status(state, {}).advice);
+  state.live.advice = {.sentence = "2 requests a second are little", .steps = "[50% 2h, 100%]"};
+  for (const auto phase : {Phase::progressing, Phase::paused, Phase::rolling_back, Phase::promoted,
+                           Phase::rolled_back, Phase::aborted, Phase::abandoned}) {
+    state.position.phase = phase;
+    const bool runs = phase == Phase::progressing || phase == Phase::paused;
+    EXPECT_EQ(make_status(state, {}).advice.has_value(), runs) << to_string(phase);
+  }
+}
+
 // One look at a canary that is silent.
 class Silence : public StepClock {
  protected:

@@ -60,6 +60,13 @@ struct StepState {
   std::string outcome; // "", "passed", "failed", "skipped"
 };
 
+// The traffic is too little for the steps.
+struct StepAdvice {
+  std::string sentence;
+  std::string
+      steps; // that decide more, as a config file has them: "[25% 1h, 50% 1h, 100%]"; "": none do
+};
+
 // A snapshot for pages, the CLI and JSON. A plain value.
 struct RolloutStatus {
   RolloutId id;
@@ -84,6 +91,7 @@ struct RolloutStatus {
   std::string actor;
   std::int64_t judged_from_ms = 0; // window of judgement; 0: no look yet
   std::int64_t judged_ms = 0;
+  std::optional<StepAdvice> advice; // absent: the traffic is enough, or it is too early to say
 };
 
 } // namespace coalmine::rollout

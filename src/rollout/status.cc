@@ -48,6 +48,8 @@ RolloutStatus make_status(const State& state, SharedVector<LogEntry> log) {
   // canary, it contradicts where the requests are.
   if (!is_terminal(state.position.phase) && state.position.phase != Phase::rolling_back)
     out.observed_split = state.live.observed_split;
+  if (!is_terminal(state.position.phase) && state.position.phase != Phase::rolling_back)
+    out.advice = state.live.advice;
   out.observed_valid_ms = state.clock.observed_valid_ms;
   out.judgement = state.live.judgement;
   const bool watching = state.position.phase == Phase::progressing && state.weight.is_confirmed &&

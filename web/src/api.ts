@@ -22,8 +22,10 @@ export interface Rollout {
   condition?: 'none' | 'awaits_telemetry' | 'router_failing';
   step: number; steps: Step[]; moves_traffic?: boolean; weight_asked: number; weight_applied: number | null; observed_split: number | null;
   observed_valid_ms: number; reason: string; started_ms: number; ended_ms: number; time_to_rollback_ms: number;
-  judgement: Verdict | null; log?: LogEntry[];
+  judgement: Verdict | null; log?: LogEntry[]; advice?: Advice;
 }
+// The traffic is too little for the steps. steps: what to write into the file instead; absent where none decide more.
+export interface Advice { sentence: string; steps?: string }
 export interface Failure {
   trace_id: string; time_ms: number; error: string; duration_ms: number; endpoint: string; version: string; track: string;
   failed_spans: { name: string; exception_type: string; exception_message: string }[];

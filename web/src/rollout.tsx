@@ -1,13 +1,13 @@
 // One rollout: what happened and why, its steps, the traffic split, error rate and p99 of both tracks, verdicts, failures, log.
 import { useState } from 'preact/hooks';
-import type { Metric, Rollout } from './api';
+import type { Advice, Metric, Rollout } from './api';
 import { command, getFailures, getRollout, rollouts } from './api';
 import { Gauge } from './chart';
 import { FailureList } from './failures';
 import { clock, duration, measure, millis, points, weight } from './format';
 import { Chip } from './overview';
 import { PanelView, usePolling } from './panel';
-import { askedOf, panelsOf, splitWords } from './split';
+import { adviceParts, askedOf, panelsOf, splitWords } from './split';
 
 const verdictMark: Record<Metric['verdict'], string> = {
   pass: '✔ PASS', regression: '✖ REGRESSION', watching: '◌ WATCHING', no_data: '∅ NO DATA',
@@ -60,6 +60,11 @@ function Verdicts({ metrics }: { metrics: Metric[] }) {
   );
 }
 
+function Note({ advice }: { advice: Advice }) {
+  const [before, steps, behind] = adviceParts(advice);
+  return <p class="quiet">Note: {before}{steps && <code>{steps}</code>}{behind}.</p>;
+}
+
 function Controls({ rollout: r }: { rollout: Rollout }) {
   const [problem, setProblem] = useState('');
   const act = (verb: string, question: string, needsReason: boolean) => async () => {
@@ -103,6 +108,7 @@ export function RolloutPage({ id }: { id: string }) {
         {r.moves_traffic === false && r.terminal && r.phase !== 'abandoned' &&
           <p class="quiet">{r.phase === 'promoted' ? 'Every step passed' : `Decided to ${r.phase === 'aborted' ? 'abort' : 'roll back'}`}; nothing was moved
             (router: observe).</p>}
+        {r.advice && !r.terminal && <Note advice={r.advice} />}
         <Controls rollout={r} />
       </header>
       <Steps rollout={r} />

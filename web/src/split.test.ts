@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { unitOf } from './prom';
-import { askedOf, panelsOf, splitWords, trafficOf } from './split';
+import { adviceParts, askedOf, panelsOf, splitWords, trafficOf } from './split';
 
 describe('what the page says of the traffic', () => {
   it('never says that there is none where it has gone', () => {
@@ -10,6 +10,12 @@ describe('what the page says of the traffic', () => {
     expect(splitWords({ phase: 'aborted' })).toBe('all on stable');
     expect(splitWords({ phase: 'promoted', moves_traffic: false })).toBe('nothing was moved');
     expect(splitWords({ phase: 'abandoned' })).toBe('unknown');
+  });
+  it('shows the steps to write as they stand in a file', () => {
+    const steps = '[25% 1h, 50% 1h, 100%]';
+    expect(adviceParts({ sentence: `little. With steps: ${steps} it is +0.9pp`, steps })).toEqual(['little. With ', `steps: ${steps}`, ' it is +0.9pp']);
+    expect(adviceParts({ sentence: 'No steps help' })).toEqual(['No steps help', '', '']);
+    expect(adviceParts({ sentence: 'other words', steps })).toEqual(['other words', '', '']);
   });
   const rollout = {
     service: 'shop', stable_version: '1', canary_version: '',

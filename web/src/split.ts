@@ -1,5 +1,5 @@
 // What a rollout's page says of the traffic, and what its charts ask.
-import type { Panel, Rollout } from './api';
+import type { Advice, Panel, Rollout } from './api';
 import { weight } from './format';
 
 // The canary's part of the traffic, as far as anybody knows. With `router: observe` a weight is a plan, and where a router was given up nobody knows.
@@ -20,6 +20,13 @@ export function splitWords(r: Pick<Rollout, 'phase' | 'moves_traffic'>): string 
   if (r.moves_traffic === false) return 'nothing was moved';
   if (r.phase === 'promoted') return 'all on the canary';
   return r.phase === 'rolling_back' ? 'going back to stable' : 'all on stable';
+}
+
+// A note on traffic that is too little: the words before the steps to write, those steps, and the words behind.
+export function adviceParts({ sentence, steps }: Advice): [string, string, string] {
+  const code = steps ? `steps: ${steps}` : '';
+  const at = code ? sentence.indexOf(code) : -1;
+  return at < 0 ? [sentence, '', ''] : [sentence.slice(0, at), code, sentence.slice(at + code.length)];
 }
 
 // The live charts ask the same PromQL that a user could. Over four export intervals of a minute, so that a chart is not empty at the SDKs' defaults. Shorter

@@ -117,6 +117,18 @@ double SafetyProcess::log_e(double delta) const {
   return log_sum_exp(both);
 }
 
+LinearMargin null_of(const RateMargin& margin, double rate) {
+  const auto& [relative, amount, floor] = margin;
+  if (!relative) return {1, std::max(amount, floor)};
+  return amount * rate >= floor ? LinearMargin{1 + amount, 0} : LinearMargin{1, floor};
+}
+
+SafetyProcess safety_with(const LinearMargin& harm, double rate) {
+  const double null = harm.at(rate);
+  if (!(rate >= 0) || !(null > rate)) return SafetyProcess(harm.r0);
+  return SafetyProcess(harm.r0, std::clamp(rate / null, 0.02, 0.98));
+}
+
 double difference_lower(const ExcessProcess& process, double bar) {
   return increasing_root([&](double d) { return process.log_e(d) >= bar ? -1.0 : 1.0; }, -1, 1);
 }

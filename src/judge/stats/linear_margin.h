@@ -25,6 +25,23 @@ struct Cell {
 // Finite and not negative. Other cells are no evidence: every process leaves them out.
 bool usable(const Cell& cell);
 
+// A margin as a null: the canary's rate is at most r0 * stable's + delta.
+struct LinearMargin {
+  double r0 = 1;
+  double delta = 0;
+  double at(double stable_rate) const { return r0 * stable_rate + delta; }
+};
+// How much higher a rate may be than stable's: an amount (0.005), or a part of it (relative, 0.2);
+// differences up to floor never count.
+struct RateMargin {
+  bool relative = false;
+  double amount = 0;
+  double floor = 0;
+};
+// The margin's null. rate: stable's in the past, which tells whether a relative one or its floor is
+// the larger.
+LinearMargin null_of(const RateMargin& margin, double rate);
+
 // Bets on how much worse the canary is (ratios of rates), with equal prior weight.
 inline constexpr std::array<double, 14> kRatioBets = {1.1, 1.2, 1.35, 1.5, 1.75, 2,  2.5,
                                                       3,   4,   6,    10,  20,   50, 200};
@@ -89,6 +106,10 @@ class SafetyProcess {
   double bet_ = -1; // negative: none
   Sums sums_;
 };
+
+// The best bet when the canary's rate is what stable's was: p / null. Kept off 0, where one bad
+// event would end it.
+SafetyProcess safety_with(const LinearMargin& harm, double rate);
 
 struct Interval {
   double lower = 0;

@@ -24,7 +24,8 @@ class ClosedTotals {
                        {.canary_requests = total.canary.requests,
                         .canary_errors = total.canary.errors,
                         .stable_requests = total.stable.requests,
-                        .stable_errors = total.stable.errors},
+                        .stable_errors = total.stable.errors,
+                        .minutes = static_cast<double>(cell.to_ms - cell.from_ms) / 60'000.0},
                        !total.sampled().empty()});
     if (closed_.size() > kMost) closed_.erase(closed_.begin(), closed_.begin() + kMost / 2);
   }
@@ -54,6 +55,7 @@ class ClosedTotals {
     out.canary_errors += more.canary_errors;
     out.stable_requests += more.stable_requests;
     out.stable_errors += more.stable_errors;
+    out.minutes += more.minutes;
   }
   // What was served before went by the weight that was before; the rest is behind.
   static judge::TrackTotals part_behind(const Closed& cell, std::int64_t from_ms) {
@@ -69,7 +71,8 @@ class ClosedTotals {
     return {.canary_requests = all.canary_requests * canary,
             .canary_errors = all.canary_errors * canary,
             .stable_requests = all.stable_requests * stable,
-            .stable_errors = all.stable_errors * stable};
+            .stable_errors = all.stable_errors * stable,
+            .minutes = static_cast<double>(cell.to_ms - from_ms) / 60'000.0};
   }
 
   // A rollout of weeks keeps the newest; nobody asks for totals of longer ago. What is forgotten

@@ -90,6 +90,7 @@ class KeptFeed final : public EvidenceFeed {
     out.canary_errors += more.canary_errors;
     out.stable_requests += more.stable_requests;
     out.stable_errors += more.stable_errors;
+    out.minutes += more.minutes;
     return out;
   }
   double requests_since(Track track, std::int64_t from_ms) const override {

@@ -12,6 +12,7 @@
 #include "rollout/evidence/silence.h"
 #include "rollout/evidence/spec_judge.h"
 #include "rollout/evidence/split_guard.h"
+#include "rollout/evidence/step_advice.h"
 #include "rollout/evidence/unmatched_routes.h"
 #include "rollout/evidence/window_evidence.h"
 
@@ -221,6 +222,22 @@ void check_routes(const LookRequest& request, const LookSources& sources, LookRe
   out.unmatched_routes = unmatched_routes(*request.spec, *canary, *stable);
 }
 
+// Where the weights are not ours to set, and while the split is not as asked, the plan says nothing
+// of the traffic that there is.
+void add_advice(const LookRequest& request, const EvidenceFeed* feed,
+                const judge::Judgement& judgement, LookResult& out) {
+  if (feed == nullptr || !out.source_error.empty() || out.judgement_incomplete ||
+      !out.waiting.empty() || !out.split_problem.empty())
+    return;
+  if (!route::moves_traffic(request.spec->router) || request.step.analyze_ms <= 0 ||
+      request.watched_since_ms == 0)
+    return;
+  const bool step_is_over =
+      request.look.age_minutes * 60'000 >= static_cast<double>(request.step.analyze_ms);
+  out.advice = step_advice(*request.spec, judgement, feed->totals_since(request.watched_since_ms),
+                           step_is_over);
+}
+
 // A look that finds out about versions judges nothing: what it would read is not filtered by them.
 void nothing_judged_yet(LookResult& out) {
   out.waiting.clear();
@@ -306,6 +323,7 @@ LookResult take_look(const LookRequest& request, judge::Judge& judge, const Look
                   judgement.reason);
     }
     if (!out.waiting.empty()) judgement.reason = out.waiting;
+    add_advice(request, sources.feed, judgement, out);
     out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
     check_routes(request, sources, out);
   } catch (const std::exception& e) {

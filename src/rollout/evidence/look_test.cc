@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "rollout/evidence/step_advice.h"
+
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -328,6 +330,120 @@ TEST_F(LookTest, AWindowThatIsYoungerThanAnExportHasNoLackOfData) {
   feed_.stable.newest_ms = kNow; // in no cell yet
   feed_.since = 1'674;
   EXPECT_EQ(look().judgement->reason, "Waiting for the next metrics export (every 60 s)");
+}
+
+// A judgement of a service with 1 % errors that is undecided.
+judge::Judgement undecided_judgement() {
+  judge::SignalVerdict errors;
+  errors.subject.signal = "error_rate";
+  errors.measured.canary = errors.measured.stable = 0.01;
+  errors.requests = {.canary = 100, .stable = 900};
+  judge::Judgement out;
+  out.signals = std::vector{errors};
+  return out;
+}
+
+RolloutSpec sequential_spec() {
+  auto spec = default_spec("shop");
+  spec.judge = "sequential";
+  spec.signals.clear();
+  spec.router = route::HaproxyOptions{};
+  return spec;
+}
+
+judge::TrackTotals totals_at(double rps, double minutes) {
+  return {.canary_requests = rps * 60 * minutes * 0.05,
+          .canary_errors = 0,
+          .stable_requests = rps * 60 * minutes * 0.95,
+          .stable_errors = 0,
+          .minutes = minutes};
+}
+
+TEST(StepAdvice, IsGivenWhereTheTrafficIsTooLittle) {
+  const auto spec = sequential_spec();
+  const auto advice = step_advice(spec, undecided_judgement(), totals_at(2, 6), false);
+  ASSERT_TRUE(advice);
+  EXPECT_TRUE(advice->sentence.starts_with(
+      "2 requests a second are little for these steps: errors must be +"))
+      << advice->sentence;
+  EXPECT_NE(advice->sentence.find("an equal release will hardly pass in time. With steps: " +
+                                  advice->steps),
+            std::string::npos)
+      << advice->sentence;
+  EXPECT_TRUE(advice->steps.ends_with(", 100%]")) << advice->steps;
+  EXPECT_FALSE(step_advice(spec, undecided_judgement(), totals_at(200, 6), false));
+}
+
+TEST(StepAdvice, IsNeverGivenBeforeEnoughIsKnown) {
+  const auto spec = sequential_spec();
+  const auto judgement = undecided_judgement();
+  for (const double minutes : {0.0, 0.25, 0.9}) {
+    EXPECT_FALSE(step_advice(spec, judgement, totals_at(2, minutes), false)) << minutes;
+    EXPECT_FALSE(step_advice(spec, judgement, totals_at(2, minutes), true)) << minutes;
+  }
+  EXPECT_FALSE(step_advice(spec, judgement, totals_at(2, 4.9), false));
+  EXPECT_TRUE(step_advice(spec, judgement, totals_at(2, 4.9), true)) << "the step is over";
+  EXPECT_FALSE(step_advice(spec, {}, totals_at(2, 10), true)) << "no error rate is known";
+  auto decided = judgement;
+  for (const auto decision : {judge::Decision::promote, judge::Decision::rollback}) {
+    decided.decision = decision;
+    EXPECT_FALSE(step_advice(spec, decided, totals_at(2, 10), true));
+  }
+}
+
+TEST(StepAdvice, IsOfTheSequentialJudgeAlone) {
+  auto spec = sequential_spec();
+  for (const auto* judge : {"threshold", "mann_whitney"}) {
+    spec.judge = judge;
+    EXPECT_FALSE(step_advice(spec, undecided_judgement(), totals_at(2, 10), true)) << judge;
+  }
+}
+
+TEST(StepAdvice, SaysWhenNoStepsHelp) {
+  auto spec = sequential_spec();
+  spec.signals = judge::sequential_defaults().signals;
+  spec.signals[0].automatic = false;
+  spec.signals[0].margin.amount = 0.0001;
+  const auto advice = step_advice(spec, undecided_judgement(), totals_at(0.001, 60), true);
+  ASSERT_TRUE(advice);
+  EXPECT_EQ(advice->steps, "");
+  EXPECT_NE(advice->sentence.find("No steps of up to 4h each decide enough"), std::string::npos)
+      << advice->sentence;
+}
+
+TEST_F(LookTest, AdviceComesWithALookWhereTheWeightsAreOurs) {
+  const auto spec = sequential_spec();
+  request_.spec = std::make_shared<const RolloutSpec>(spec);
+  request_.step = spec.steps[0];
+  request_.watched_since_ms = request_.step_started_ms;
+  request_.asked_split = 0; // not watched here
+  judge_ = make_judge_of(spec);
+  feed_.since = 100;
+  feed_.totals = totals_at(2, 9);
+  const auto cell = [](int minute, double canary, double stable) {
+    CountCell out;
+    out.from_ms = kNow + minute * kMinuteMs;
+    out.to_ms = out.from_ms + kMinuteMs;
+    out.baseline = !(canary > 0);
+    out.total = {"",
+                 {.requests = canary, .errors = canary / 100},
+                 {.requests = stable, .errors = stable / 100}};
+    return out;
+  };
+  const auto cells = [&] {
+    std::vector<CountCell> out;
+    for (int i = -40; i < -10; ++i) out.push_back(cell(i, 0, 120));
+    for (int i = -10; i < -1; ++i) out.push_back(cell(i, 6, 114));
+    return out;
+  };
+  feed_.cells = cells();
+  const auto out = look();
+  ASSERT_TRUE(out.advice) << out.judgement->reason;
+  EXPECT_FALSE(out.advice->steps.empty());
+  auto watches = spec;
+  watches.router = {}; // observe
+  request_.spec = std::make_shared<const RolloutSpec>(watches);
+  EXPECT_FALSE(look().advice) << "its weights are a plan, and not those of the traffic";
 }
 
 TEST_F(LookTest, AStoreThatWasAskedForTooMuchIsNotUnreachable) {

@@ -360,6 +360,14 @@ TEST(RolloutJsonTest, IsAsDocumented) {
   EXPECT_NE(rollout_json(status, WithLog::yes).find("\"weight\":0.05"), std::string::npos)
       << "shortest form, no exponent";
   EXPECT_FALSE(json::parse(rollout_json(status, WithLog::no)).as_object().contains("log"));
+  EXPECT_FALSE(o.contains("advice")) << "the traffic is enough";
+  status.advice = {.sentence = "little", .steps = "[50% 2h, 100%]"};
+  auto advice = json::parse(rollout_json(status, WithLog::no)).at("advice");
+  EXPECT_EQ(advice.at("sentence").as_string(), "little");
+  EXPECT_EQ(advice.at("steps").as_string(), "[50% 2h, 100%]");
+  status.advice->steps.clear();
+  advice = json::parse(rollout_json(status, WithLog::no)).at("advice");
+  EXPECT_FALSE(advice.as_object().contains("steps")) << "none decide more";
 }
 
 } // namespace

@@ -6,9 +6,7 @@
 
 namespace coalmine::rollout {
 
-namespace {
-
-std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec, TryStable try_stable) {
+judge::SequentialOptions sequential_options(const RolloutSpec& spec) {
   auto options = judge::sequential_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
   options.alpha_rollback = spec.false_rollback_budget;
@@ -16,16 +14,14 @@ std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec, TryStable
   options.alpha_promote = spec.false_promote_risk;
   options.strict = spec.strict;
   options.ask_about_processes = spec.ask_about_pods;
-  options.try_stable = try_stable == TryStable::yes;
   options.plan.clear();
   for (const auto& step : spec.steps) {
     if (step.analyze_ms > 0)
-      options.plan.push_back({step.weight, static_cast<double>(step.analyze_ms) / 60'000.0});
+      options.plan.push_back(
+          {step.weight, static_cast<double>(step.analyze_ms) / 60'000.0, step.min_requests});
   }
-  return judge::make_sequential_judge(std::move(options));
+  return options;
 }
-
-} // namespace
 
 std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec, TryStable try_stable) {
   if (spec.judge == "mann_whitney") {
@@ -38,7 +34,11 @@ std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec, TryStable try_
     options.interval = static_cast<std::size_t>(std::max(2, spec.rank.interval));
     return judge::make_rank_judge(std::move(options));
   }
-  if (spec.judge == "sequential") return make_sequential(spec, try_stable);
+  if (spec.judge == "sequential") {
+    auto options = sequential_options(spec);
+    options.try_stable = try_stable == TryStable::yes;
+    return judge::make_sequential_judge(std::move(options));
+  }
   auto options = judge::seed_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
   options.min_analysis_minutes = spec.min_analysis_minutes;

@@ -18,4 +18,7 @@ enum class TryStable { yes, no };
 std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec,
                                          TryStable try_stable = TryStable::yes);
 
+// Of a spec with judge: sequential.
+judge::SequentialOptions sequential_options(const RolloutSpec& spec);
+
 } // namespace coalmine::rollout
