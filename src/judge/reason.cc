@@ -99,8 +99,9 @@ std::string interval_text(const SignalVerdict& v) {
   const auto upper = compared(v, v.measured.upper);
   if (!lower || !upper) return "";
   const int digits = v.limits.margin.unit == Margin::Unit::points ? 2 : 1;
-  const auto level =
-      v.measured.level ? fmt::format("{:.0f}%: ", std::floor(*v.measured.level * 100 + 1e-9)) : "";
+  const auto level = v.measured.level > 0
+                         ? fmt::format("{:.0f}%: ", std::floor(v.measured.level * 100 + 1e-9))
+                         : std::string();
   return fmt::format(" ({}{:+.{}f} to {:+.{}f})", level, *lower, digits, *upper, digits);
 }
 

@@ -145,8 +145,8 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     return v.subject.kind == SignalKind::restarts && v.subject.gate &&
            v.verdict == Verdict::regression;
   });
-  if (restarting != out.signals->end())
-    return roll_back(out, static_cast<std::size_t>(restarting - out.signals->begin()), needs);
+  if (restarting != (*out.signals).end())
+    return roll_back(out, static_cast<std::size_t>(restarting - (*out.signals).begin()), needs);
   const auto proven = proof(*out.signals, Explained::no);
   if (proven.culprit && proven.sum >= 1) return roll_back(out, *proven.culprit, needs);
   const auto explained = proof(*out.signals, Explained::yes);

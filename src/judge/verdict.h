@@ -73,7 +73,7 @@ struct Measured {
   std::optional<double> relative;   // difference / stable
   std::optional<double> lower;      // interval of the difference, where the judge has one
   std::optional<double> upper;
-  std::optional<double> level; // of that interval: it covers the true value so often, at least
+  double level = 0; // of that interval: how often it covers the true value, at least; 0: none
   std::optional<Tail> tail;
   // The quantile is in the last bucket: the true value is at least this.
   bool canary_at_least = false;

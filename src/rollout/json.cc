@@ -26,7 +26,7 @@ json::object metric_value(const judge::SignalVerdict& s) {
     interval.push_back(json_number(s.measured.lower));
     interval.push_back(json_number(s.measured.upper));
     o["interval"] = std::move(interval);
-    o["interval_level"] = json_number(s.measured.level);
+    if (s.measured.level > 0) o["interval_level"] = s.measured.level;
   } else {
     o["interval"] = nullptr;
   }
