@@ -121,8 +121,9 @@ void SequentialJudge::fill_minutes(SignalVerdict& v, const Scope& scope, std::si
   const auto& line = *scope.rate;
   const auto& all = line.all();
   const double p = all.stable_rate();
-  const double speed = growth(p, line.harms().empty() ? 0 : line.harms()[harm].at(p)) /
-                       error_phi(v.subject.route).canary;
+  const double speed = line.harms().empty() ? 0
+                                            : safety_growth(line.harms()[harm], p, pace_.odds()) /
+                                                  error_phi(v.subject.route).canary;
   const double missing =
       std::log(1 / options_.alpha_promote) + (all.n1 > 0 ? 0 : kUsualSlack) - line.log_safety(harm);
   v.outlook.minutes_left = pace_.minutes_left(missing, speed, share_of_canary(scope));

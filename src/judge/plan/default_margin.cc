@@ -7,16 +7,6 @@
 namespace coalmine::judge {
 namespace {
 
-// Nats that one canary request adds on average to the evidence that the difference is below harm,
-// when there is none. The fewer of stable's requests there are to one of the canary's, the less.
-double growth_at(double rate, double harm, double weight) {
-  if (!(weight > 0) || !(weight < 1)) return 0;
-  if (!(rate > 0)) return harm;
-  const double bet = rate / (rate + harm);
-  const double odds = weight / (1 - weight); // canary requests to one of stable's
-  return harm * (1 - bet) + rate * std::log(bet) + rate / odds * std::log1p(odds * (1 - bet));
-}
-
 // Whether an equal canary passes every step of the plan in one and a half times its minutes,
 // nineteen times out of twenty: the expected evidence reaches kNatsToPass.
 bool plan_can_show(double rate, double margin, std::span<const PlannedStep> plan, double rps,
@@ -25,8 +15,11 @@ bool plan_can_show(double rate, double margin, std::span<const PlannedStep> plan
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const double next = i + 1 < plan.size() ? plan[i + 1].weight : 1;
     double nats = 0;
-    for (const auto& step : plan.first(i + 1))
-      nats += step.weight * rps * 60 * step.minutes * growth_at(rate, margin / next, step.weight);
+    for (const auto& step : plan.first(i + 1)) {
+      if (!(step.weight > 0) || !(step.weight < 1)) continue;
+      const double odds = step.weight / (1 - step.weight);
+      nats += step.weight * rps * 60 * step.minutes * safety_growth({1, margin / next}, rate, odds);
+    }
     if (1.5 * nats / phi < kNatsToPass) return false;
   }
   return true;

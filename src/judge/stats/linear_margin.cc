@@ -129,6 +129,15 @@ SafetyProcess safety_with(const LinearMargin& harm, double rate) {
   return SafetyProcess(harm.r0, std::clamp(rate / null, 0.02, 0.98));
 }
 
+double safety_growth(const LinearMargin& harm, double rate, double odds) {
+  const double null = harm.at(rate);
+  if (!(rate >= 0) || !(null > rate) || !(odds > 0)) return 0;
+  const double bet = rate / null;
+  const double of_canary = rate > 0 ? rate * std::log(bet) : 0;
+  const double of_stable = rate / odds * std::log1p(harm.r0 * odds * (1 - bet));
+  return std::max(0.0, of_canary + of_stable + harm.delta * (1 - bet));
+}
+
 double difference_lower(const ExcessProcess& process, double bar) {
   return increasing_root([&](double d) { return process.log_e(d) >= bar ? -1.0 : 1.0; }, -1, 1);
 }

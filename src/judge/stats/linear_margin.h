@@ -110,6 +110,9 @@ class SafetyProcess {
 // The best bet when the canary's rate is what stable's was: p / null. Kept off 0, where one bad
 // event would end it.
 SafetyProcess safety_with(const LinearMargin& harm, double rate);
+// Nats that one canary request adds on average to that bet, when the canary's rate is stable's.
+// odds: the canary's requests by stable's; the fewer of stable's there are, the less.
+double safety_growth(const LinearMargin& harm, double rate, double odds);
 
 struct Interval {
   double lower = 0;
