@@ -147,7 +147,7 @@ TEST(Config, RestartsHaveALimitAndNoMargin) {
     const auto report = parse_config(
         "x.yaml", "service: pay\nmetrics: { error_rate: +0.5pp, " + restarts + " }\n", {}, config);
     EXPECT_EQ(count({report}).errors, errors) << render(report, false);
-    std::vector<SignalSpec> out;
+    std::vector<judge::SignalSpec> out;
     for (const auto& spec : config.specs) {
       for (const auto& signal : spec.signals)
         if (signal.kind == judge::SignalKind::restarts) out.push_back(signal);
