@@ -59,17 +59,17 @@ double nearness(const SimulatedPlan& plan) {
          std::min(1.0, plan.worse.rolled_back / kFound);
 }
 
-// What is computed takes requests to be independent and the error rate to be known. Where simulated
-// releases fall short of it, steps that would be enough for more dispersion are tried.
+// What is computed takes the error rate and the dispersion to be known. Where simulated releases
+// fall short of it, steps that would be enough for fewer requests are tried.
 std::optional<Proposal> propose(const ReleaseSimulator& simulator, judge::PlanQuestion question,
                                 const SimulatedPlan& now) {
-  constexpr int kTries = 4;
-  constexpr double kMoreDispersion = 1.4;
+  constexpr int kTries = 5;
+  constexpr double kMoreCaution = 1.2;
   std::optional<Proposal> best;
   double nearest = nearness(now) + 0.05; // else it is not worth a change
   std::vector<rollout::StepSpec> tried;
   question.phi = std::max(1.0, now.equal.dispersion_median);
-  for (int i = 0; i < kTries; ++i, question.phi *= kMoreDispersion) {
+  for (int i = 0; i < kTries; ++i, question.caution *= kMoreCaution) {
     const auto advice = judge::advise(question);
     if (advice.steps.empty()) continue;
     Proposal next{.steps = rollout::spec_steps(simulator.spec(), advice.steps), .result = {}};
@@ -106,7 +106,9 @@ std::string comparison(const ReleaseSimulator& simulator, double wanted, const S
   shares(worse + ": rolled back", now.worse.rolled_back, then.result.worse.rolled_back);
   shares(worse + ": promoted", now.worse.promoted, then.result.worse.promoted);
   const auto half = [](const SimulationSummary& s) {
-    return s.rolled_back > 0 ? fmt::format("{:.3g} minutes", s.rollback_median) : std::string("-");
+    constexpr double kSome = 0.05;
+    return s.rolled_back >= kSome ? fmt::format("{:.3g} minutes", s.rollback_median)
+                                  : std::string("-");
   };
   row(worse + ": half found within", half(now.worse), half(then.result.worse));
   return out;
@@ -115,6 +117,10 @@ std::string comparison(const ReleaseSimulator& simulator, double wanted, const S
 // The least margin in points that the steps can show, where the default one or the config's cannot.
 std::string margin_note(judge::PlanQuestion question) {
   constexpr double kStep = 0.001, kMost = 0.1;
+  const auto holds = [&](const judge::PlannedLine& other) {
+    return judge::chance_shown(question, other) < judge::kShownOften;
+  };
+  if (std::ranges::any_of(question.others, holds)) return ""; // it would not be promoted either
   auto line = question.errors;
   line.automatic = false;
   for (double amount = std::ceil(judge::allowed_by(question, question.errors) / kStep) * kStep;

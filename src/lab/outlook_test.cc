@@ -87,7 +87,7 @@ TEST(Outlook, SaysWhichLatencyAndRoutesHaveTooFewRequests) {
       traffic_outlook(spec_of("steps: [50% 5m, 100%]\n"
                               "metrics: { error_rate: +0.5pp, latency_p95: +2% }\n"
                               "routes: { critical: [/a, /b, /c], min_requests: 10 }\n"),
-                      1, 0.01, 10);
+                      0.05, 0.01, 10);
   EXPECT_NE(text.find("p95_latency (+2%): too few requests"), std::string::npos) << text;
   EXPECT_NE(text.find("Promotion waits for it"), std::string::npos) << text;
   EXPECT_NE(text.find("routes.critical: if the 3 share the requests"), std::string::npos) << text;

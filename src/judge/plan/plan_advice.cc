@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<double, 5> kLengths = {30, 45, 60, 120, kLongestStepMinutes};
 constexpr double kMostWeight = 0.5;
 constexpr std::size_t kMostSteps = 4; // of a proposal: with each more, many more to try
-constexpr double kGentleMayTake = 1.25;
+constexpr double kGentleMayTake = 1.1;
 
 using Steps = std::vector<PlannedStep>;
 

@@ -14,10 +14,11 @@ namespace {
 
 constexpr double kInTime = 1.5; // times its minutes
 
-// The expected counts of one step, as evidence: divided by phi.
+// The expected counts of one step, as evidence: divided by phi, and with caution.
 Cell expected_cell(const PlanQuestion& question, const PlannedStep& step, double canary_rate,
                    double stable_rate) {
-  const double all = question.rps * 60 * step.minutes / std::max(1.0, question.phi);
+  const double all =
+      question.rps * 60 * step.minutes / (std::max(1.0, question.phi) * question.caution);
   const double n1 = all * step.weight, n0 = all * (1 - step.weight);
   return {n1 * canary_rate, n1, n0 * stable_rate, n0};
 }

@@ -25,6 +25,8 @@ struct PlanQuestion {
   std::vector<PlannedStep> steps; // before all of the traffic; weights rise
   double rps = 0;                 // of both tracks
   double phi = 1;                 // dispersion; 1: requests do not depend on each other
+  // Counts on so many times fewer requests than are expected. Margins follow from what is expected.
+  double caution = 1;
   PlannedLine errors;
   std::vector<PlannedLine> others;
   double alpha_rollback = 0.01;
