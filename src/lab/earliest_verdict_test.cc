@@ -59,10 +59,10 @@ TEST(EarliestVerdict, ComesAboutThen) {
       const auto at = [&](double share) {
         return ratios[static_cast<std::size_t>(share * static_cast<double>(ratios.size() - 1))];
       };
-      // Evidence is a random walk: single releases take between a quarter of the time and several
+      // Evidence is a random walk: single releases take between a fifth of the time and several
       // times as long.
-      EXPECT_GT(at(0.1), 0.25) << rps << " rps, asked after " << asked_at;
-      EXPECT_GT(at(0.5), 0.7) << rps << " rps, asked after " << asked_at;
+      EXPECT_GT(at(0.1), 0.2) << rps << " rps, asked after " << asked_at;
+      EXPECT_GT(at(0.5), 0.6) << rps << " rps, asked after " << asked_at;
       EXPECT_LT(at(0.5), 1.6) << rps << " rps, asked after " << asked_at;
     }
   }
