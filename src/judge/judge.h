@@ -106,7 +106,7 @@ struct SequentialOptions {
   bool ask_about_processes = true;
   // When the canary begins, stable's processes are tried as canaries on its newest past, and phi is
   // raised where that shows more false evidence than it explains (trial/stable_trial.h). Never
-  // lowered. Takes up to a second of CPU time, once.
+  // lowered. Takes up to half a second of CPU time, once.
   bool try_stable = false;
   // An error rate's margin is at least this while a canary instance warms up.
   double warm_up_margin = 0.05;
