@@ -69,7 +69,7 @@ int measure_rates(const CheckFlags& flags, Findings& findings) {
       if (!found.rates) {
         const auto code = found.rates.error().code;
         const bool away = code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded;
-        exit = std::max(exit, away ? cli::kExitUnreachable : cli::kExitUsage);
+        exit = std::max<int>(exit, away ? cli::kExitUnreachable : cli::kExitUsage);
       }
       findings.rates.push_back(std::move(found));
     }
