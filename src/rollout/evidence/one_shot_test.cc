@@ -305,7 +305,7 @@ TEST(VerdictJsonTest, SaysWhatIsPromisedAndTried) {
   EXPECT_EQ(value.at("guarantee").as_string(), "a sentence");
   EXPECT_EQ(
       value.at("trial"),
-      json::parse(R"({"processes":19,"minutes":1.5E1,"rolled_back":2,"asked":1,"widen":1.5E0})"));
+      json::parse(R"({"processes":19,"minutes":15,"rolled_back":2,"asked":1,"widen":1.5E0})"));
 }
 
 TEST(VerdictJsonTest, UnknownNumbersAreNull) {

@@ -1,8 +1,8 @@
 // Judgements in the journal. Grammar:
 //   judgement  {"decision", "reason", "analysis_duration_minutes", "signals": [line…]}
 //   line       the members that line_fields() lists, in its order, then "reason"
-// What only the page shows while a look is fresh (evidence, outlook, tails, dispersion, guarantee)
-// is not kept.
+// What only the page shows while a look is fresh (evidence, outlook, tails, dispersion, trial,
+// guarantee) is not kept.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <boost/json.hpp>
