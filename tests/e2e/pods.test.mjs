@@ -63,8 +63,9 @@ frontend f
 backend shop
   balance random
   option httpchk GET /healthz
-${names.map((name, i) => `  server ${name} 127.0.0.1:${stablePorts[i]} weight 10 check inter 500ms timeout check 5s fall 4`).join('\n')}
-  server canary1 127.0.0.1:${canaryPort} weight 0 check inter 500ms timeout check 5s fall 4 rise 1
+  timeout check 5s
+${names.map((name, i) => `  server ${name} 127.0.0.1:${stablePorts[i]} weight 10 check inter 500ms fall 4`).join('\n')}
+  server canary1 127.0.0.1:${canaryPort} weight 0 check inter 500ms fall 4 rise 1
 `);
   const coalmine = await Coalmine.start(t, { dir, config: `service: checkout-service
 steps: [5% 30s, 25% 30s, 50% 30s, 100%]
