@@ -31,11 +31,12 @@ std::string equal_line(const SimulationSummary& s, std::int64_t schedule_ms) {
 }
 
 std::string worse_line(const SimulationSummary& s, double added) {
-  return fmt::format(
-      "  {:+g}pp errors: rolled back {}{}{}, promoted {}\n", added * 100, of_hundred(s.rolled_back),
-      s.rolled_back > 0 ? fmt::format(" (half of them within {:.3g} minutes)", s.rollback_median)
-                        : "",
-      asked(s), of_hundred(s.promoted));
+  return fmt::format("  {:+g}pp errors: rolled back {}{}{}, promoted {}\n", added * 100,
+                     of_hundred(s.rolled_back),
+                     s.rolled_back > 0.005
+                         ? fmt::format(" (half of them within {:.3g} minutes)", s.rollback_median)
+                         : "",
+                     asked(s), of_hundred(s.promoted));
 }
 
 } // namespace
