@@ -16,9 +16,10 @@ using namespace judge;
 constexpr int kCellsBefore = 40;
 
 // Cells of 15 s with equal tracks.
-class Traffic {
+class EqualCells {
  public:
-  explicit Traffic(SequentialOptions options) : judge_(make_sequential_judge(std::move(options))) {
+  explicit EqualCells(SequentialOptions options)
+      : judge_(make_sequential_judge(std::move(options))) {
     for (int i = 0; i < kCellsBefore; ++i) look_.cells.push_back(cell());
     look_.step_needed_minutes = 10;
     look_.step_requests = 1000;
@@ -76,7 +77,7 @@ const SignalVerdict* restarts_of(const Judgement& judgement) {
 }
 
 TEST(Restarts, ThreeOfOneProcessInTenMinutesAreARegression) {
-  Traffic traffic(sequential_defaults());
+  EqualCells traffic(sequential_defaults());
   EXPECT_EQ(restarts_of(traffic.next()), nullptr) << "no line while there is nothing to say";
   auto out = traffic.next({began("c-1@2", Track::canary)});
   ASSERT_NE(restarts_of(out), nullptr);
@@ -95,12 +96,12 @@ TEST(Restarts, ThreeOfOneProcessInTenMinutesAreARegression) {
 }
 
 TEST(Restarts, SeveralInOneCellCountEach) {
-  Traffic traffic(sequential_defaults());
+  EqualCells traffic(sequential_defaults());
   EXPECT_EQ(traffic.next({began("c-2@2", Track::canary, 3)}).decision, Decision::rollback);
 }
 
 TEST(Restarts, WhatIsOlderThanTenMinutesIsForgotten) {
-  Traffic traffic(sequential_defaults());
+  EqualCells traffic(sequential_defaults());
   for (int i = 0; i < 120; ++i) {
     const bool begins = i % 20 == 0; // each five minutes
     const auto out = begins ? traffic.next({began("c-1@2", Track::canary)}) : traffic.next();
@@ -110,7 +111,7 @@ TEST(Restarts, WhatIsOlderThanTenMinutesIsForgotten) {
 
 // What restarts both tracks is no fault of the version.
 TEST(Restarts, WhereStablesRestartTooNothingIsConcluded) {
-  Traffic traffic(sequential_defaults());
+  EqualCells traffic(sequential_defaults());
   traffic.next({began("s-1@1", Track::stable)});
   const auto out = traffic.next({began("c-1@2", Track::canary, 4)});
   EXPECT_EQ(out.decision, Decision::keep_watching);
@@ -129,7 +130,7 @@ TEST(Restarts, AreNoRegressionWhereTheyDoNotGateOrTheLimitIsHigher) {
       signal.gate = gate;
       if (gate) signal.max = 4;
     }
-    Traffic traffic(options);
+    EqualCells traffic(options);
     EXPECT_NE(traffic.next({began("c-1@2", Track::canary, 4)}).decision, Decision::rollback);
     EXPECT_EQ(traffic.next({began("c-1@2", Track::canary, 1)}).decision == Decision::rollback,
               gate);
