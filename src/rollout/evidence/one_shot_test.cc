@@ -159,7 +159,10 @@ TEST(AnalyzeTest, MeasuresHowRequestsDependOnEachOther) {
   FixedSource source;
   source.canary = cohort(24'000, 240);
   source.stable = cohort(120'000, 1'200);
-  const auto out = analyze(default_spec("checkout-service"),
+  auto spec = default_spec("checkout-service");
+  spec.judge = "sequential";
+  spec.signals.clear();
+  const auto out = analyze(spec,
                            {.canary_version = "",
                             .stable_version = "",
                             .from_ms = cohort::at(2400),

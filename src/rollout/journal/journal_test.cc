@@ -297,6 +297,7 @@ TEST(CodecTest, JudgementKeepsItsText) {
                   .gate = false};
   line.measured.canary = 0.25;
   line.measured.lower = -1;
+  line.measured.level = 0.5;
   line.measured.canary_at_least = true;
   line.limits = {{judge::Margin::Unit::percent, 0.2, judge::Worse::either}, 3};
   line.requests = {.canary = 10, .stable = 20, .required = 5};
@@ -314,7 +315,7 @@ TEST(CodecTest, JudgementKeepsItsText) {
       R"({"signal":"value_of_orders","route":"/pay","kind":"mean","unit":4,"approximate":false,)"
       R"("problem":"many series","gate":false,"verdict":"no_data","cause":"not_measurable",)"
       R"("canary":0.25,"stable":null,"difference":null,"relative":null,"lower":-1,"upper":null,)"
-      R"("max":3,"required_requests":5,"canary_at_least":true,"stable_at_least":false,)"
+      R"("level":0.5,"max":3,"required_requests":5,"canary_at_least":true,"stable_at_least":false,)"
       R"("margin_unit":1,"margin_amount":0.2,"margin_worse":2,"canary_requests":10,)"
       R"("stable_requests":20,"reason":"a sentence"}]})";
   EXPECT_EQ(json_text(judgement_value(judgement)), text);
