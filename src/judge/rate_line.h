@@ -71,6 +71,7 @@ class RateLine {
   const Totals& with_warm_up() const { return with_warm_up_; }
   const LinearMargin& margin() const { return margin_; }
   const std::vector<LinearMargin>& harms() const { return harms_; }
+  // Of all cells, without warm-up; see RateDifference.
   std::optional<Interval> difference(double bar_low, double bar_high) const;
 
  private:

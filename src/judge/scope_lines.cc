@@ -155,12 +155,10 @@ void Scope::judge(const RouteCounts& row, const RouteCounts& whole, const Phi& p
   const auto warming = warming_errors_of(row);
   const Cell all{errors.x1 + warming.x1, errors.n1 + warming.n1, errors.x0, errors.n0};
   if (rate) rate->add(errors, all, phi.errors, minute);
-  if (warm_up) {
-    if (warming.n1 > 0) {
-      const auto tempered = phi.errors.temper(warming);
-      warm_up->harm.add(tempered, warming, minute);
-      warm_up->difference.add(tempered);
-    }
+  if (warm_up && warming.n1 > 0) {
+    const auto tempered = phi.errors.temper(warming);
+    warm_up->harm.add(tempered, warming, minute);
+    warm_up->difference.add(tempered);
   }
   if (foreign && !(stable > 0)) {
     // Its margin is as wide as that of a warm-up, so it needs no line of its own for that.
