@@ -102,7 +102,12 @@ std::string interval_text(const SignalVerdict& v) {
   const auto level = v.measured.level > 0
                          ? fmt::format("{:.0f}%: ", std::floor(v.measured.level * 100 + 1e-9))
                          : std::string();
-  return fmt::format(" ({}{:+.{}f} to {:+.{}f})", level, *lower, digits, *upper, digits);
+  // A bound just below 0 reads +0.00.
+  const auto text = [&](double value) {
+    const double scale = std::pow(10, digits);
+    return fmt::format("{:+.{}f}", std::round(value * scale) / scale + 0.0, digits);
+  };
+  return fmt::format(" ({}{} to {})", level, text(*lower), text(*upper));
 }
 
 // "p99_latency: 5.50% of requests took longer than 250 ms on canary against 2.88% on stable,
