@@ -234,8 +234,10 @@ void CountGrid::Impl::set_offset(Process& process, std::int64_t offset_ms) {
   for (auto& line : lines) {
     if (instances[line.instance].process != &process) continue;
     line.line.shift(by);
+    if (line.life_from_ms != INT64_MIN) line.life_from_ms += by;
     for (auto& life : line.lives) {
       life.start_ms += by;
+      life.from_ms += by;
       life.until_ms += by;
     }
     auto pieces = std::exchange(line.pieces, {});
@@ -289,9 +291,10 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
                                 .interval_ms = instance.interval_ms().value_or(cell_ms),
                                 .unseen_begin_at_zero = line.unseen_begins_at_zero &&
                                                         sample.time_ms <= instance.unseen_until_ms};
-    const Life before{line.line.start_ms(), line.line.last_ms()};
+    const Life before{line.line.start_ms(), line.life_from_ms, line.line.last_ms()};
     auto growth = line.line.add(sample, context);
     if (growth.restarted_ms && before.start_ms != 0) line.lives.push_back(before);
+    if (growth.restarted_ms || before.from_ms == INT64_MIN) line.life_from_ms = sample.time_ms;
     came_back(instance, context, {sample.time_ms, sample.start_ms}, growth);
     if (growth.restarted_ms) {
       note_sign(*instance.process,

@@ -82,15 +82,17 @@ void CountGrid::Impl::learn_birth(Process& process, const BirthSign& sign) {
 }
 
 // Whether another series of the process counted on, from an older start, when this one began anew:
-// some SDKs give each series a start of its own, its first measurement.
+// some SDKs give each series a start of its own, its first measurement. Only what the process
+// itself counts tells: what is derived from spans and histograms goes on whatever becomes of it.
 bool CountGrid::Impl::lived_on(const Process& process, const BirthSign& restart) const {
   const auto shows_it = [&](const Life& life) {
-    return life.start_ms != 0 && life.start_ms + kSameExportMs < restart.born_ms &&
+    return life.start_ms != 0 && life.from_ms <= restart.born_ms &&
            life.until_ms + kSameExportMs > restart.shown_ms;
   };
   return std::ranges::any_of(lines, [&](const Line& line) {
-    return instances[line.instance].process == &process &&
-           (shows_it({line.line.start_ms(), line.line.last_ms()}) ||
+    const auto& instance = instances[line.instance];
+    return instance.process == &process && instance.source == Source::sent &&
+           (shows_it({line.line.start_ms(), line.life_from_ms, line.line.last_ms()}) ||
             std::ranges::any_of(line.lives, shows_it));
   });
 }

@@ -93,9 +93,11 @@ struct CountGrid::Impl {
     std::int64_t last_knot(std::int64_t cell_ms) const;
     void exported(std::int64_t time_ms);
   };
-  // A stretch in which a series counted from one start.
+  // A stretch in which a series counted from one start (0: not known), by its first and its last
+  // sample.
   struct Life {
     std::int64_t start_ms = 0;
+    std::int64_t from_ms = 0;
     std::int64_t until_ms = 0;
   };
   struct Line {
@@ -105,7 +107,8 @@ struct CountGrid::Impl {
     Answer answer = Answer::unknown;
     bool unseen_begins_at_zero = false;
     CountLine line;
-    std::vector<Life> lives; // that are over, but not before the closed edge
+    std::int64_t life_from_ms = INT64_MIN; // of the present one
+    std::vector<Life> lives;               // that are over, but not before the closed edge
     std::deque<GrowthPiece> pieces;
     std::vector<FloatSample> new_floats; // as sent: not shifted
     std::vector<ClassicSample> new_classic;

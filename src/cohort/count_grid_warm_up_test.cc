@@ -114,6 +114,9 @@ TEST(Restarts, ASeriesThatComesLaterIsNone) {
   }
   grid.add(series(Track::canary, Measure::requests, "c", "/pay", requests));
   grid.add(series(Track::canary, Measure::requests, "c", "/cart", others));
+  std::vector<At> spans;
+  for (double t = -15; t <= 900; t += 5) spans.push_back({t, 5 * (t + 3600)});
+  grid.add(series(Track::canary, Measure::requests, "c", "/pay", spans, Source::spans));
   grid.add(series(Track::canary, Measure::bad, "c", "/pay", errors));
   std::vector<std::int64_t> when;
   for (const auto& cell : grid.close(kFar)) {
