@@ -53,17 +53,22 @@ std::pair<double, double> warm_up_of(const std::vector<CountCell>& cells) {
   return out;
 }
 
+// Of a step that begins at 600 s, with a process that restarts every minute from then on.
+std::vector<CountCell> cells_with_restarts(double until, bool named, bool start_is_known) {
+  auto o = options();
+  o.unseen_instances_begin_at_zero = true;
+  CountGrid grid(o);
+  grid.weight_changed(at(600), at(601), 0.25);
+  grid.add(steady(Track::stable, "s", -15, 15, 1800, 10));
+  grid.add(steady(Track::canary, "old", -15, 15, 1800, 1));
+  for (const auto& one : restarting("c", 610, 60, until, named, start_is_known)) grid.add(one);
+  return grid.close(kFar);
+}
+
 TEST(WarmUp, OfAProcessThatRestartsAgainAndAgainEnds) {
   for (const bool named : {false, true}) {
     for (const bool start_is_known : {true, false}) {
-      auto o = options();
-      o.unseen_instances_begin_at_zero = true;
-      CountGrid grid(o);
-      grid.weight_changed(at(600), at(601), 0.25);
-      grid.add(steady(Track::stable, "s", -15, 15, 1800, 10));
-      grid.add(steady(Track::canary, "old", -15, 15, 1800, 1));
-      for (const auto& one : restarting("c", 610, 60, 1800, named, start_is_known)) grid.add(one);
-      const auto cells = grid.close(kFar);
+      const auto cells = cells_with_restarts(1800, named, start_is_known);
       const auto [from, until] = warm_up_of(cells);
       EXPECT_GE(from, 595) << named << start_is_known;
       EXPECT_LE(from, 615) << named << start_is_known;
@@ -78,15 +83,8 @@ TEST(WarmUp, OfAProcessThatRestartsAgainAndAgainEnds) {
 TEST(Restarts, AreCountedUnderANameThatIsKept) {
   for (const bool named : {false, true}) {
     for (const bool start_is_known : {true, false}) {
-      auto o = options();
-      o.unseen_instances_begin_at_zero = true;
-      CountGrid grid(o);
-      grid.weight_changed(at(600), at(601), 0.25);
-      grid.add(steady(Track::stable, "s", -15, 15, 1500, 10));
-      grid.add(steady(Track::canary, "old", -15, 15, 1500, 1));
-      for (const auto& one : restarting("c", 610, 60, 1210, named, start_is_known)) grid.add(one);
       std::uint32_t restarts = 0;
-      for (const auto& cell : grid.close(kFar)) {
+      for (const auto& cell : cells_with_restarts(1210, named, start_is_known)) {
         for (const auto& one : cell.instances) {
           EXPECT_LE(one.restarts, 1u);
           if (one.restarts > 0) {
