@@ -119,7 +119,6 @@ struct SequentialOptions {
   std::vector<std::string> critical_routes;
   // The steps ahead: their harm margins are kept, and what their traffic can decide follows from
   // them. The last leads to all of the traffic.
-  using PlannedStep = judge::PlannedStep;
   std::vector<PlannedStep> plan = {{0.05, 10}, {0.25, 10}, {0.5, 15}};
 };
 SequentialOptions sequential_defaults();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lab/replay_rates.h"
+#include "lab/short_spec_for_test.h"
 
 #include <gtest/gtest.h>
 
@@ -16,16 +17,6 @@ namespace {
 
 constexpr int kRuns = 40;
 
-rollout::RolloutSpec quick_spec() {
-  auto out = rollout::default_spec("checkout");
-  out.judge = "sequential";
-  out.signals.clear();
-  out.steps = {{.weight = 0.2, .analyze_ms = 10 * 60'000},
-               {.weight = 0.5, .analyze_ms = 10 * 60'000},
-               {.weight = 1}};
-  return out;
-}
-
 std::vector<CountCell> two_hours(PodModel model) {
   model.baseline_minutes = 120;
   return SimulatedPods(model, {}, 3).baseline();
@@ -39,7 +30,7 @@ PodModel eight_pods() {
 }
 
 TEST(ReplayRates, EqualPodsAreNotRolledBack) {
-  const auto spec = quick_spec();
+  const auto spec = short_spec(10, 10);
   const auto cells = two_hours(eight_pods());
   const auto got = measure_rates({.spec = spec, .cells = cells, .runs = kRuns});
   ASSERT_EQ(got.by_request.size(), 1u);
@@ -63,7 +54,7 @@ ReplayOutcome replay_without_processes(const rollout::RolloutSpec& spec,
 }
 
 TEST(ReplayRates, LastingDifferencesOfPodsShowByProcessAlone) {
-  const auto spec = quick_spec();
+  const auto spec = short_spec(10, 10);
   PodModel model;
   model.rps = 240;
   model.stable_pods = 16;
@@ -86,7 +77,7 @@ TEST(ReplayRates, LastingDifferencesOfPodsShowByProcessAlone) {
 }
 
 TEST(ReplayRates, TheIntervalIsOfNoMoreReleasesThanTheDataHold) {
-  const auto spec = quick_spec();
+  const auto spec = short_spec(10, 10);
   auto model = eight_pods();
   model.stable_pods = 3;
   model.baseline_minutes = 75; // half an hour of past, then two rollouts of twenty minutes
@@ -103,7 +94,7 @@ TEST(ReplayRates, TheIntervalIsOfNoMoreReleasesThanTheDataHold) {
 }
 
 TEST(ReplayRates, TheIntervalIsThatOfProcessesWhereTheyDiffer) {
-  auto spec = quick_spec();
+  auto spec = short_spec(10, 10);
   spec.ask_about_pods = false;
   auto model = eight_pods();
   model.lasting.latency_cv = 0.3;
@@ -116,7 +107,7 @@ TEST(ReplayRates, TheIntervalIsThatOfProcessesWhereTheyDiffer) {
 }
 
 TEST(ReplayRates, ErrorsThatAreInjectedAreCaughtByRequest) {
-  const auto spec = quick_spec();
+  const auto spec = short_spec(10, 10);
   const auto cells = two_hours(eight_pods());
   const auto got =
       measure_rates({.spec = spec, .cells = cells, .injected = {0.05}, .runs = 10}).by_request;
@@ -127,7 +118,7 @@ TEST(ReplayRates, ErrorsThatAreInjectedAreCaughtByRequest) {
 }
 
 TEST(ReplayRates, OfOneProcessOrOfLittleDataNothingIsKnown) {
-  const auto spec = quick_spec();
+  const auto spec = short_spec(10, 10);
   auto model = eight_pods();
   model.stable_pods = 1;
   auto cells = two_hours(model);

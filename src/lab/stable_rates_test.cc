@@ -1,6 +1,7 @@
 // What `check --source` says, from a recording.
 // SPDX-License-Identifier: Apache-2.0
 #include "lab/stable_rates.h"
+#include "lab/short_spec_for_test.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -44,12 +45,7 @@ std::string record_stable(const TempDir& directory, int processes, int minutes) 
 
 config::Config config_of_checkout() {
   config::Config out;
-  auto& spec = out.specs.emplace_back(rollout::default_spec("checkout"));
-  spec.judge = "sequential";
-  spec.signals.clear();
-  spec.steps = {{.weight = 0.2, .analyze_ms = 5 * 60'000},
-                {.weight = 0.5, .analyze_ms = 5 * 60'000},
-                {.weight = 1}};
+  out.specs.push_back(short_spec(5, 5));
   return out;
 }
 

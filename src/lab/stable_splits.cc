@@ -106,8 +106,6 @@ Seen seen_of(const CountCell& cell, std::size_t at) {
   return has_part || no_details ? Seen::requests : Seen::unknown;
 }
 
-bool is_stable(const InstanceCounts& one) { return one.track == Track::stable; }
-
 // The end of the shortest course of the plan; none: the cells end before.
 std::optional<std::size_t> end_of_course(const rollout::RolloutSpec& spec,
                                          const std::vector<CountCell>& cells, std::size_t first) {
@@ -147,10 +145,10 @@ std::vector<StableProcess> processes_of_stable(const std::vector<CountCell>& cel
   std::map<std::string, std::vector<Seen>> seen;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const auto& instances = cells[i].instances;
-    const bool alone = std::ranges::count_if(instances, is_stable) < 2;
+    const bool alone = std::ranges::count_if(instances, judge::is_of_stable) < 2;
     for (std::size_t at = 0; at < instances.size(); ++at) {
       const auto& one = instances[at];
-      if (!is_stable(one) || !(one.requests > 0)) continue;
+      if (!judge::is_of_stable(one) || !(one.requests > 0)) continue;
       auto& of = seen.try_emplace(one.instance, cells.size(), Seen::nothing).first->second;
       of[i] = alone ? Seen::unknown : seen_of(cells[i], at);
     }
@@ -187,7 +185,7 @@ std::size_t canary_processes(const std::vector<CountCell>& release) {
   std::vector<std::size_t> counts;
   for (const auto& cell : release) {
     const auto is_there = [](const InstanceCounts& one) {
-      return !is_stable(one) && one.requests > 0;
+      return !judge::is_of_stable(one) && one.requests > 0;
     };
     const auto n = std::ranges::count_if(cell.instances, is_there);
     if (!cell.baseline && n > 0) counts.push_back(static_cast<std::size_t>(n));

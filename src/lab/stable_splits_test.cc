@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lab/stable_splits.h"
+#include "lab/short_spec_for_test.h"
 
 #include <gtest/gtest.h>
 
@@ -15,17 +16,6 @@
 
 namespace coalmine::lab {
 namespace {
-
-// 15 minutes of steps instead of 35, so that the pods have little to simulate.
-rollout::RolloutSpec short_spec() {
-  auto out = rollout::default_spec("checkout");
-  out.judge = "sequential";
-  out.signals.clear();
-  out.steps = {{.weight = 0.2, .analyze_ms = 5 * 60'000},
-               {.weight = 0.5, .analyze_ms = 10 * 60'000},
-               {.weight = 1}};
-  return out;
-}
 
 PodModel few_pods() {
   PodModel out;
@@ -140,7 +130,7 @@ TEST(StableSplits, ByProcessTheCanaryHasTheProcessesOwnCountsAndNoPast) {
       row.parts.insert(row.parts.end(), parts.begin(), parts.end());
     }
   }
-  const auto cells = split_by_process(short_spec(), stable, 120, {"stable-02"});
+  const auto cells = split_by_process(short_spec(5, 10), stable, 120, {"stable-02"});
   ASSERT_EQ(cells.size(), stable.size());
   for (std::size_t i = 0; i < cells.size(); ++i) {
     EXPECT_EQ(cells[i].baseline, i < 120);
@@ -158,7 +148,7 @@ TEST(StableSplits, AGapIsNoData) {
   auto cells = stable_for(few_pods(), 120);
   silence(cells, 100, 119);      // less than five minutes: few requests, not none
   silence(cells, 200, 200 + 80); // twenty minutes
-  const auto spec = short_spec();
+  const auto spec = short_spec(5, 10);
   const auto stable = stretches_of_stable(cells, gap_ms(spec));
   ASSERT_EQ(stable.size(), 2u);
   EXPECT_EQ(minutes_in(cells, stable[0]), 50);
@@ -198,7 +188,7 @@ TEST(Silences, AreOfProcessesAndOfAllAtOnce) {
 
 TEST(StableSplits, CountsThatAreSpreadOverASilenceAreNoData) {
   const auto cells = stable_for(few_pods(), 120);
-  const auto spec = short_spec();
+  const auto spec = short_spec(5, 10);
   const Silence all{.from_ms = 55 * 60'000, .to_ms = 65 * 60'000};
   auto rates =
       measure_rates({.spec = spec, .cells = cells, .silences = {.stable = {all}}, .runs = 2});
@@ -211,7 +201,7 @@ TEST(StableSplits, CountsThatAreSpreadOverASilenceAreNoData) {
 }
 
 TEST(StableSplits, AStepIsNeverSilentFromBeginToEnd) {
-  auto spec = short_spec();
+  auto spec = short_spec(5, 10);
   EXPECT_EQ(gap_ms(spec), 5 * 60'000);
   spec.steps[0].analyze_ms = 60'000;
   EXPECT_EQ(gap_ms(spec), 60'000);
@@ -220,7 +210,7 @@ TEST(StableSplits, AStepIsNeverSilentFromBeginToEnd) {
 TEST(StableSplits, AProcessThatIsGoneInBetweenIsNotDrawn) {
   auto cells = stable_for(few_pods(), 50);
   remove_process(cells, "stable-03", 130, 160);
-  const auto spec = short_spec();
+  const auto spec = short_spec(5, 10);
   for (const auto& process : processes_of_stable(cells, gap_ms(spec))) {
     const bool gone = process.name == "stable-03";
     EXPECT_EQ(process.stretches.size(), gone ? 2u : 1u);
@@ -235,7 +225,7 @@ TEST(StableSplits, AProcessThatWarmsUpIsNotDrawn) {
     cells[125 + i].instances[2].warming = true;
     cells[125 + i].instances[2].bucket_counts.clear();
   }
-  const auto spec = short_spec();
+  const auto spec = short_spec(5, 10);
   EXPECT_EQ(measure_rates({.spec = spec, .cells = cells, .runs = 5}).by_process.processes, 4u);
 }
 

@@ -10,8 +10,6 @@
 namespace coalmine::judge {
 namespace {
 
-bool of_stable(const InstanceCounts& one) { return one.track == Track::stable; }
-
 // Gives the canary these durations of the row's.
 void move_durations(std::vector<double> durations, RouteCounts& row) {
   auto& from = row.stable;
@@ -55,7 +53,7 @@ void relabel(CountCell& cell, const std::set<std::string>& canary) {
   std::vector<InstanceCounts> kept;
   for (std::size_t i = 0; i < cell.instances.size(); ++i) {
     auto& one = cell.instances[i];
-    if (!of_stable(one)) continue;
+    if (!is_of_stable(one)) continue;
     if (canary.contains(one.instance)) one.track = Track::canary;
     place[i] = static_cast<std::uint32_t>(kept.size());
     kept.push_back(std::move(one));
@@ -73,7 +71,7 @@ void move_processes(CountCell& cell) {
   TrackCounts own;
   own.bucket_counts.resize(cell.total.stable.bucket_counts.size());
   for (const auto& one : cell.instances) {
-    if (of_stable(one)) continue;
+    if (is_of_stable(one)) continue;
     own.requests += one.requests;
     own.errors += one.errors;
     const auto buckets = std::min(own.bucket_counts.size(), one.bucket_counts.size());
@@ -84,7 +82,7 @@ void move_processes(CountCell& cell) {
   for (auto& row : cell.routes) {
     double requests = 0, errors = 0;
     for (const auto& part : row.parts) {
-      if (of_stable(cell.instances[part.instance])) continue;
+      if (is_of_stable(cell.instances[part.instance])) continue;
       requests += part.requests;
       errors += part.errors;
     }
@@ -103,13 +101,13 @@ void drop_canary(CountCell& cell) {
   for (auto& row : cell.routes) {
     row.canary = {};
     std::erase_if(row.parts, [&](const InstancePart& part) {
-      return !of_stable(cell.instances[part.instance]);
+      return !is_of_stable(cell.instances[part.instance]);
     });
   }
   // Instances of the canary stay in the list without requests, so that parts need not be
   // renumbered.
   for (auto& one : cell.instances) {
-    if (of_stable(one)) continue;
+    if (is_of_stable(one)) continue;
     one.requests = one.errors = 0;
     one.bucket_counts.clear();
   }

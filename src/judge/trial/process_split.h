@@ -10,6 +10,8 @@
 
 namespace coalmine::judge {
 
+inline bool is_of_stable(const InstanceCounts& one) { return one.track == Track::stable; }
+
 // The cell with these processes of stable as the canary, in place of the one that it had. In a
 // baseline cell they do not exist, for a canary's process is new. Requests, errors (also by route)
 // and durations are the processes' own. Cells do not have a process's 4xx answers, nor its

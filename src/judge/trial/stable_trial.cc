@@ -25,8 +25,6 @@ constexpr std::int64_t kLongestPauseMs = 2 * 60'000;
 constexpr double kMostWork = 4e6;
 constexpr double kWorkOfACell = 200; // beside its processes
 
-bool is_stable_process(const InstanceCounts& one) { return one.track == Track::stable; }
-
 // Whether the process's counts are known apart from the others'. Where several are there and the
 // whole has durations, each has some.
 bool told_apart(const CountCell& cell, const InstanceCounts& one) {
@@ -42,7 +40,7 @@ std::vector<std::string> lasting_processes(std::span<const CountCell> cells) {
   std::map<std::string, Seen> seen;
   for (const auto& cell : cells) {
     for (const auto& one : cell.instances) {
-      if (!is_stable_process(one) || !(one.requests > 0)) continue;
+      if (!is_of_stable(one) || !(one.requests > 0)) continue;
       auto& of =
           seen.try_emplace(one.instance, Seen{.until_ms = cells.front().from_ms, .fits = true})
               .first->second;
