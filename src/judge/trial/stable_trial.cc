@@ -114,7 +114,7 @@ void TrialPast::keep(const CountCell& cell) {
   kept.total.stable = cell.total.stable;
   // Cells do not know whose the 4xx answers are.
   kept.total.stable.answered = kept.total.stable.client_errors = 0;
-  std::ranges::copy_if(cell.instances, std::back_inserter(kept.instances), is_stable_process);
+  std::ranges::copy_if(cell.instances, std::back_inserter(kept.instances), is_of_stable);
   cells_.push_back(std::move(kept));
   while (cells_.size() > kMostCells || cells_.back().to_ms - cells_.front().from_ms > kTriedMs)
     cells_.pop_front();
